@@ -25,7 +25,7 @@ setup(
     author_email=settings["author_email"],
     url=settings["git_url"],
     keywords=settings["keywords"],
-    license_expression="Apache-2.0",
+    license_expression="MIT",
     classifiers=["Development Status :: 4 - Beta", "Intended Audience :: Education", "Programming Language :: Python :: 3"],
     python_requires=">=" + settings["min_python"],
     packages=find_packages(include=[settings["lib_path"], settings["lib_path"] + ".*"]),

@@ -41,8 +41,9 @@ class Probe:
         self.layer = copy.deepcopy(layer).train()
         self.flat = Flat(self.layer, dtype)
         self.flat.w[:] = xp.asarray(rng.normal(0, scale, len(self.flat)))       # of order one: zeros and ones hide errors
-        self.inputs = [xp.asarray(x).astype(dtype) if x.dtype.kind in "fc" else x for x in map(xp.asarray, inputs)]
-        floats = [x for x in self.inputs if x.dtype.kind in "fc"]
+        is_float = lambda x: hasattr(x, "dtype") and x.dtype.kind in "fc"
+        self.inputs = [xp.asarray(x).astype(dtype) if is_float(x) else x for x in inputs]
+        floats = [x for x in self.inputs if is_float(x)]
         names = ["x"] if len(floats) == 1 else [f"x{i}" for i in range(len(floats))]
         self.tensors = {**self.flat.views(self.flat.w), **dict(zip(names, floats))}
         self.rngs = [(m.rng, m.rng.bit_generator.state) for _, m in self.layer.modules() if hasattr(m, "rng")]
@@ -173,16 +174,16 @@ def certify(layer, *inputs, stored=None, limit=64, scale=1.0, seed=0):
             gap = np.array([slope(probe, name, i) - g[i] for i in at])
             errors[check][name] = float(np.linalg.norm(gap) / scales[name] * np.sqrt(g.size / len(at)))
     errors["dot test"] = dot_test(layer, *inputs, per_tensor=True, scale=scale, seed=seed)
-    if stored is not None: errors["PyTorch"] = against_stored(layer, stored)
+    if stored is not None: errors["PyTorch"] = against_stored(layer, stored, *[x for x in inputs if not hasattr(x, "dtype")])
     return Certificate(errors, {name: g.shape for name, g in grads.items()},
                        taylor_rate(layer, *inputs, scale=scale, seed=seed),
                        dot_test(layer, *inputs, scale=scale, seed=seed))
 
 
-def against_stored(layer, stored):   # in0, in1, ...: inputs; w:<path>: weights; R; d:<tensor>: gradients by PyTorch
+def against_stored(layer, stored, *rest):   # in0, in1, ...: inputs; w:<path>: weights; R; d:<tensor>: gradients by PyTorch
     "Relative difference of each gradient from the one that PyTorch computed, for the weights and inputs stored with it"
     inputs = [stored[f"in{i}"] for i in range(sum(k.startswith("in") for k in stored))]
-    probe = Probe(layer, *inputs, dtype="f8")
+    probe = Probe(layer, *inputs, *rest, dtype="f8")
     for path in probe.flat.at: probe.tensors[path][...] = xp.asarray(stored[f"w:{path}"])
     probe.R = xp.asarray(stored["R"])
     theirs = {name: stored[f"d:{name}"] for name in probe.tensors}

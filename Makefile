@@ -1,0 +1,50 @@
+# Each target makes the environment .venv itself when it is missing or older than the settings.
+PYTHON ?= python3
+BIN    := .venv/bin
+# One BLAS thread: two collapse when anything else runs on the cores.
+ONE    := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: train test lab docs bench parity clean help
+
+help:
+	@echo "make train   train a small GPT on the embedded corpus, and let it write (under a minute)"
+	@echo "make test    set up and run the tests and the notebooks"
+	@echo "make lab     open JupyterLab on the chapters"
+	@echo "make docs    build the site into _docs"
+	@echo "make parity  the tests against PyTorch and Hugging Face tokenizers"
+	@echo "make bench   speed beside PyTorch"
+
+.venv/core: settings.ini setup.py
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=23"
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+.venv/dev: .venv/core
+	$(BIN)/python -m pip install --quiet -e ".[dev,notebooks]"
+	touch $@
+
+.venv/torch: .venv/dev
+	$(BIN)/python -m pip install --quiet -e ".[parity]"
+	touch $@
+
+train: .venv/core
+	$(BIN)/numpygpt train --preset tiny
+
+test: .venv/dev
+	$(ONE) $(BIN)/python -m pytest tests --ignore tests/parity
+
+lab: .venv/dev
+	$(BIN)/jupyter lab nbs
+
+docs: .venv/dev
+	$(BIN)/python .ci/build_docs.py
+
+parity: .venv/torch
+	$(ONE) $(BIN)/python -m pytest tests/parity
+
+bench: .venv/torch
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf .venv _docs _proc build *.egg-info

@@ -1,0 +1,16 @@
+"Tests run with BLAS on one thread and, where it lies beside the project, on the real data"
+import os
+import sys
+from pathlib import Path
+
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"): os.environ.setdefault(name, "1")
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).parent))
+if (beside := ROOT.parent / "shared" / "data").is_dir(): os.environ.setdefault("NUMPYGPT_DATA", str(beside))
+
+
+def pytest_terminal_summary(terminalreporter):
+    "What could not be tried is said in the last lines"
+    skipped = terminalreporter.stats.get("skipped", [])
+    for reason in sorted({r.longrepr[2] if isinstance(r.longrepr, tuple) else str(r.longrepr) for r in skipped}):
+        terminalreporter.write_line(f"not tried: {reason.removeprefix('Skipped: ')}")

@@ -1,0 +1,102 @@
+"Every backward pass of the package by the one-pass dot test, tensor by tensor; every recorded mistake is caught"
+import numpy as np
+import pytest
+
+from numpygpt import activations as A
+from numpygpt.attention import Attention
+from numpygpt.embedding import Embedding, Position, Unembedding
+from numpygpt.gradcheck import WRONG, Loss, Pair, caught_by, certify, dot_test
+from numpygpt.layernorm import LayerNorm, RMSNorm
+from numpygpt.linear import Linear
+from numpygpt.losses import cross_entropy, mae, mse
+from numpygpt.module import Module
+from numpygpt.rope import angles, rotate
+from numpygpt.transformer import ACTIVATIONS, GPT, MLP, Block, GPTConfig
+
+rng = np.random.default_rng(5)
+N = lambda *shape: rng.normal(size=shape)
+IDS = rng.integers(0, 7, (3, 5))        # repeats for certain
+IDS[0, :3] = 4
+TARGETS = np.where(rng.random((3, 5)) < 0.3, -1, IDS)
+SMALL = dict(vocab_size=13, context=7, n_layer=2, n_embd=24, n_head=4, n_kv_head=2, tied=True)
+GPTS = {"GQA, RoPE, tied": {}, "MHA": dict(n_kv_head=4), "MQA, untied": dict(n_kv_head=1, tied=False), "dropout": dict(dropout=0.3),
+        "Llama": dict(norm="rmsnorm", activation="swiglu", mlp_bias=False), "GPT-2": dict(position="learned", attn_bias=True, n_kv_head=4),
+        "sinusoidal": dict(position="sinusoidal"), "all sizes equal": dict(vocab_size=8, context=8, n_embd=64, n_head=8, n_kv_head=8, n_hidden=8),
+        **{name: dict(activation=name) for name in ACTIVATIONS}}
+
+
+class Tied(Module):
+    "Embedding and head on one table"
+    def __init__(self):
+        self.emb = Embedding(11, 6, rng)
+        self.head = Unembedding(self.emb)
+    def forward(self, ids): return self.head(self.emb(ids))
+    def backward(self, dy): return self.emb.backward(self.head.backward(dy))
+
+
+TABLES = angles(5, 6)
+CASES = {
+    "Linear": (Linear(5, 7, rng), N(2, 3, 5)), "Linear, rank 2": (Linear(5, 5, rng, bias=False), N(5, 5)), "Linear, rank 4": (Linear(5, 7, rng), N(2, 3, 2, 5)),
+    "Linear, not contiguous": (Linear(5, 7, rng), N(5, 3, 2).T), "Embedding": (Embedding(11, 5, rng), IDS), "Position": (Position(11, 5, rng), N(2, 7, 5)),
+    "Tied": (Tied(), IDS), "LayerNorm": (LayerNorm(7), N(2, 3, 7)), "LayerNorm, offset": (LayerNorm(7), N(2, 3, 7) + 1e4), "RMSNorm": (RMSNorm(7), N(2, 3, 7)),
+    "Dropout": (A.Dropout(0.3, np.random.default_rng(6)), N(4, 9)), "softmax": (Pair(A.softmax, A.softmax_bwd, "y"), N(2, 3, 7)),
+    "sigmoid": (Pair(A.sigmoid, A.sigmoid_bwd, "y"), N(3, 5)), "swiglu": (Pair(A.swiglu, A.swiglu_bwd), N(3, 5), N(3, 5)),
+    **{f.__name__: (Pair(f, bwd), N(3, 5)) for f, bwd in ((A.relu, A.relu_bwd), (A.gelu, A.gelu_bwd), (A.gelu_exact, A.gelu_exact_bwd), (A.silu, A.silu_bwd))},
+    "rotate": (Pair(lambda x: rotate(x, *TABLES), lambda dy, x: rotate(dy, TABLES[0], -TABLES[1])), N(2, 3, 5, 6)),
+    "cross_entropy": (Loss(cross_entropy, TARGETS), N(3, 5, 7)), "mse": (Loss(mse, N(3, 5)), N(3, 5)), "mae": (Loss(mae, N(3, 5)), N(3, 5)),
+    **{f"Attention, {k} key heads": (Attention(24, 4, k, rng, bias=True), N(2, 5, 24), TABLES) for k in (4, 2, 1)},
+    "Attention, every size 4": (Attention(16, 4, 4, rng), N(4, 4, 16), angles(4, 4)), "Attention both ways": (Attention(24, 4, 2, rng, is_causal=False), N(2, 5, 24)),
+    "MLP": (MLP(GPTConfig(**SMALL), rng), N(2, 5, 24)), "Block": (Block(GPTConfig(**SMALL), rng, rng), N(2, 5, 24), TABLES),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_layers(case):
+    layer, *inputs = CASES[case]
+    errors = dot_test(layer, *inputs, per_tensor=True)
+    assert max(errors.values()) <= 1e-12, errors
+    assert dot_test(layer, *inputs) <= 1e-12
+
+
+@pytest.mark.parametrize("case", ["Linear", "LayerNorm", "RMSNorm", "softmax", "gelu", "cross_entropy", "Attention, 2 key heads"])
+def test_whole_certificates(case):
+    layer, *inputs = CASES[case]
+    certificate = certify(layer, *inputs, limit=20)
+    assert certificate.ok, certificate
+
+
+@pytest.mark.parametrize("variant", GPTS)
+def test_the_whole_gpt(variant):
+    options = {**SMALL, **GPTS[variant]}
+    ids = rng.integers(0, options["vocab_size"], (2, options["context"]))
+    errors = dot_test(GPT(GPTConfig(**options), rng), ids, per_tensor=True, scale=0.3)
+    assert max(errors.values()) <= 1e-12, errors
+
+
+LAYERS = [layer for layer, *_ in CASES.values()] + [GPT(GPTConfig(**SMALL), rng)]
+INPUTS = {id(layer): inputs for layer, *inputs in CASES.values()} | {id(LAYERS[-1]): [rng.integers(0, 13, (2, 7))]}
+
+
+def gradient_mistakes():
+    "(mistake, a layer that it fits) for each recorded mistake of a backward pass"
+    for w in WRONG:
+        for layer in LAYERS:
+            try: yield w, layer, w.apply(layer)
+            except ValueError: continue
+            break
+
+
+MISTAKES = list(gradient_mistakes())
+
+
+@pytest.mark.parametrize("w, layer, wrong", MISTAKES, ids=[f"{w.what.__name__}: {w.name}" for w, *_ in MISTAKES])
+def test_every_mistake_is_caught_and_its_original_is_not(w, layer, wrong):
+    scale = 0.3 if isinstance(layer, GPT) else 1.0
+    assert w.thought and w.name
+    assert caught_by(wrong, *INPUTS[id(layer)], scale=scale)["dot test"], "the dot test must catch this"
+    assert not caught_by(layer, *INPUTS[id(layer)], scale=scale)["dot test"]
+
+
+def test_each_layer_has_its_mistakes():
+    recorded = {w.what.__name__ for w, *_ in MISTAKES}
+    assert {"Linear", "softmax", "gelu", "swiglu", "Dropout", "cross_entropy", "mse", "Embedding", "LayerNorm", "RMSNorm", "Attention", "Block"} <= recorded

@@ -1,0 +1,63 @@
+"Every notebook runs from a clean kernel, is clean, and says what its figures show"
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NBS = Path(__file__).resolve().parents[1] / "nbs"
+NOTEBOOKS = sorted(NBS.glob("*.ipynb"), key=lambda p: (p.name == "index.ipynb", p.name))
+each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+LIMIT = 90      # seconds in which a chapter is meant to run; reported, never asserted: the clock is the machine's
+
+
+@each
+def test_it_runs_from_a_clean_kernel(path, tmp_path, monkeypatch):
+    nb = nbformat.read(path, 4)
+    start = time.perf_counter()
+    NotebookClient(nb, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(NBS)}}).execute()
+    took = time.perf_counter() - start
+    if took > LIMIT: print(f"{path.stem} took {took:.0f} s, more than {LIMIT}")
+    errors = [o for c in nb.cells if c.cell_type == "code" for o in c.outputs if o.output_type == "error"]
+    assert not errors
+
+
+@each
+def test_cells_are_small_named_and_executed(path):
+    nb = nbformat.read(path, 4)
+    ids = [c.id for c in nb.cells]
+    assert len(set(ids)) == len(ids) and all(re.fullmatch(r"[0-9a-f]{8}", i) for i in ids)
+    for cell in nb.cells:
+        if cell.cell_type != "code": continue
+        lines = [l for l in cell.source.splitlines() if l.strip() and not l.startswith("#|")]
+        allowed = 40 if any(l.startswith("class ") for l in lines) else 25
+        assert len(lines) <= allowed, f"cell {cell.id} has {len(lines)} lines"
+        if any("image/png" in o.get("data", {}) for o in cell.outputs): assert "#| fig-alt:" in cell.source, f"the figure of cell {cell.id} has no alt text"
+        assert not any(o.output_type == "error" for o in cell.outputs), f"cell {cell.id} shows an error"
+        assert "numpy.random.seed" not in cell.source and "np.random.seed" not in cell.source
+
+
+@each
+def test_it_names_no_place_of_its_making(path):
+    text = path.read_text(encoding="utf-8")
+    for word in ("/work/", "/root/", "/tmp/", "/home/", "helper", "coordinator"): assert word not in text, word
+
+
+def test_notebooks_are_clean():
+    "What nbdev_clean would change is nothing"
+    before = {p: p.read_bytes() for p in NOTEBOOKS}
+    subprocess.run([Path(sys.executable).parent / "nbdev_clean", "--fname", str(NBS)], check=True, capture_output=True)
+    changed = [p.name for p in NOTEBOOKS if p.read_bytes() != before[p]]
+    assert not changed
+    assert not any("widgets" in json.loads(p.read_text(encoding="utf-8"))["metadata"] for p in NOTEBOOKS)
+
+
+def test_chapters_are_numbered_and_titled():
+    for path in NOTEBOOKS:
+        first = nbformat.read(path, 4).cells[0]
+        assert re.match(r"# .+\n\n> .+", first.source), f"{path.name} must begin with a title and a description"
