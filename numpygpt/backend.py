@@ -18,14 +18,21 @@ FLOAT = np.float32      # the precision that every parameter starts in
 
 
 class _Live:
-    "Looks each name up in the chosen array library, at call time"
+    "Looks each name up in the chosen array library, and remembers it until the next switch"
     library = np
-    def __getattr__(self, name): return getattr(self.library, name)
+    def __getattr__(self, name):                # asked only for what the object does not have yet
+        value = self.__dict__[name] = getattr(self.library, name)
+        return value
     def __dir__(self): return dir(self.library)
     def __repr__(self): return f"xp ({self.library.__name__})"
 
 
 xp = _Live()
+
+
+def _switch(library):
+    _Live.library = library
+    vars(xp).clear()
 
 # %% ../nbs/00_backend.ipynb #181f6afb
 def _gpu():
@@ -53,7 +60,7 @@ def use(backend="auto"):   # 'numpy', 'cupy', 'auto' (CuPy where it works), or a
         backend = names[backend]()
     if not hasattr(backend, "asarray"):
         raise TypeError(f"backend must be a name or a namespace like numpy, with asarray and the rest; got {backend!r}")
-    _Live.library = backend
+    _switch(backend)
 
 
 @contextmanager
@@ -62,7 +69,7 @@ def using(backend):   # as in `use`
     before = _Live.library
     use(backend)
     try: yield xp
-    finally: _Live.library = before
+    finally: _switch(before)
 
 # %% ../nbs/00_backend.ipynb #1a79c02f
 def _wanted(environ=os.environ, folder="."):
