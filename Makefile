@@ -4,13 +4,15 @@ BIN    := .venv/bin
 # One BLAS thread: two collapse when anything else runs on the cores.
 ONE    := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: train test lab docs bench parity clean help
+.DEFAULT_GOAL := help
+.PHONY: help train test slow parity lab docs bench clean
 
 help:
 	@echo "make train   train a small GPT on the embedded corpus, and let it write (under a minute)"
 	@echo "make test    set up and run the tests and the notebooks"
 	@echo "make lab     open JupyterLab on the chapters"
 	@echo "make docs    build the site into _docs"
+	@echo "make slow    every notebook from a clean kernel, a run on real text, the wheel alone"
 	@echo "make parity  the tests against PyTorch and Hugging Face tokenizers"
 	@echo "make bench   speed beside PyTorch"
 
@@ -32,7 +34,7 @@ train: .venv/core
 	$(BIN)/numpygpt train --preset tiny
 
 test: .venv/dev
-	$(ONE) $(BIN)/python -m pytest tests --ignore tests/parity
+	$(ONE) $(BIN)/python -m pytest tests --ignore tests/parity --ignore tests/slow
 
 lab: .venv/dev
 	$(BIN)/jupyter lab nbs
@@ -42,6 +44,9 @@ docs: .venv/dev
 
 parity: .venv/torch
 	$(ONE) $(BIN)/python -m pytest tests/parity
+
+slow: .venv/dev
+	$(ONE) $(BIN)/python -m pytest tests/slow
 
 bench: .venv/torch
 	$(BIN)/python benchmarks/run.py

@@ -78,7 +78,7 @@ class Probe:
         dx = self.layer.backward(self.R)
         dxs = [g for g in (dx if isinstance(dx, tuple) else (dx,)) if g is not None]
         grads = {**self.flat.views(self.flat.dw), **dict(zip(self.names, dxs))}
-        _check_shapes({n: x.shape for n, x in self.tensors.items()}, {n: np.shape(g) for n, g in grads.items()})
+        _check_shapes({n: x.shape for n, x in self.tensors.items()}, {n: getattr(g, "shape", ()) for n, g in grads.items()})
         return {name: to_cpu(g.real).copy() for name, g in grads.items()}
 
     @contextmanager

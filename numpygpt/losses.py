@@ -8,14 +8,10 @@ __all__ = ['cross_entropy', 'mse', 'mae', 'perplexity', 'bits']
 # %% ../nbs/05_losses.ipynb #c5b153df
 import math
 
-import numpy as np
-
+from .activations import softmax, softmax_bwd
 from .backend import xp
 from .gradcheck import wrong
 from .module import rows
-
-# %% ../nbs/05_losses.ipynb #faba08ac
-from .activations import softmax, softmax_bwd
 
 # %% ../nbs/05_losses.ipynb #ae7e4812
 def cross_entropy(logits,            # (..., V)

@@ -128,7 +128,9 @@ def check_ids(ids, c, start=0):
 # %% ../nbs/14_transformer.ipynb #ed081ee3
 class GPT(Module):
     "Token ids in, one score for each possible next token out"
-    def __init__(self, config, rng, dropout_rng=None):       # rng: a numpy Generator for the initial weights
+    def __init__(self, config,                               # a GPTConfig
+                 rng,                                        # a numpy Generator for the initial weights
+                 dropout_rng=None):                          # one for dropout; a child of `rng` unless told
         c, self.config = config, config
         dropout_rng = rng.spawn(1)[0] if dropout_rng is None else dropout_rng
         self.emb = Embedding(c.vocab_size, c.n_embd, rng)

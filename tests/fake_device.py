@@ -30,7 +30,7 @@ class Array:
     def __index__(self): return self._host.__index__()
     def __float__(self): return float(self._host)
     def __repr__(self): return f"device({self._host!r})"
-
+    def get(self): return self._host.copy()
     def __deepcopy__(self, memo): return Array(self._host.copy())
 
     def __getattr__(self, name):

@@ -1,0 +1,40 @@
+"The wheel alone, in a fresh environment: what a user of pip gets"
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    run = lambda *words: subprocess.run(words, check=True, capture_output=True, text=True)
+    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT)
+    run(sys.executable, "-m", "venv", folder / "env")
+    run(folder / "env" / "bin" / "python", "-m", "pip", "install", "--quiet", *folder.glob("*.whl"))
+    return folder / "env" / "bin" / "python"
+
+
+def ask(python, code): return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True, cwd=python.parent).stdout
+
+
+def test_no_notebook_no_torch_no_plots(python):
+    packages = subprocess.run([python, "-m", "pip", "list", "--format=freeze"], check=True, capture_output=True, text=True).stdout.lower()
+    assert "numpygpt==" in packages
+    for heavy in ("torch", "matplotlib", "jupyter", "ipython", "nbdev", "fastcore"): assert f"{heavy}==" not in packages
+
+
+def test_import_is_light(python):
+    code = "import time; t = time.perf_counter(); import numpygpt; print(time.perf_counter() - t)"
+    print("import numpygpt:", sorted(float(ask(python, code)) for _ in range(5))[2], "s")
+    assert ask(python, "import sys, numpygpt; print('torch' in sys.modules, 'matplotlib' in sys.modules)").split() == ["False", "False"]
+
+
+def test_it_trains_and_writes(python, tmp_path):
+    command = python.parent / "numpygpt"
+    subprocess.run([command, "train", "--steps", "5", "--eval-batches", "1", "--sample", "20", "--out", tmp_path / "run"], check=True, capture_output=True)
+    text = subprocess.run([command, "sample", tmp_path / "run", "--tokens", "10"], check=True, capture_output=True, text=True).stdout
+    assert len(text.strip("\n")) > 0
