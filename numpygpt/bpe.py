@@ -207,11 +207,11 @@ def train_merges(words, n):   # words: {bytes: how often}; n: merges wanted
 
 # %% ../nbs/12_bpe.ipynb #2f3b4b5a
 class Merges:
-    "The merges, applied to one piece: `tokens` (bytes by id), and `ids(bytes)`"
+    "The merges, applied to one piece: `tokens` (bytes by id), `ids(bytes)`, and `word(str)` with a memory"
     long = 1000     # bytes: a longer piece is merged rule by rule, a shorter one by lowest rank (the results are equal)
 
     def __init__(self, pairs):   # pairs of ids; pair r makes the id 256 + r
-        self.pairs, self.tokens, self.rules = [], [bytes([b]) for b in range(256)], {}
+        self.pairs, self.tokens, self.rules, self.known = [], [bytes([b]) for b in range(256)], {}, {}
         for a, b in pairs:
             a, b, new = int(a), int(b), len(self.tokens)
             if not 0 <= min(a, b) <= max(a, b) < new: raise ValueError(f"merge {new - 256} joins ({a}, {b}), but only ids below {new} exist before it")
@@ -232,13 +232,27 @@ class Merges:
 
     def ids(self, data): return list(map(ord, self(data.decode("latin-1"))))
 
+    def word(self, word):
+        "The ids of a piece of text, remembered"
+        if word not in self.known:
+            if len(self.known) >= 1 << 18: self.known.clear()
+            self.known[word] = self.ids(word.encode("utf-8", "surrogateescape"))
+        return self.known[word]
+
 # %% ../nbs/12_bpe.ipynb #d8cbcccf
-def _utf8(text):
-    "The bytes of a text, or an error that names what has none"
-    try: return text.encode("utf-8")
+def _whole(text):
+    "The text, or an error that names what UTF-8 cannot write"
+    try: text.encode("utf-8")
     except UnicodeEncodeError as e:
         raise ValueError(f"the text has a lone surrogate {text[e.start]!r} at {e.start}, half of a character, which UTF-8 cannot write: "
                          "take it out, or give the raw bytes to encode_bytes") from None
+    return text
+
+
+def _parts(text, special):
+    "The text cut at its special tokens, the longest where several begin"
+    if not special: return [text]
+    return re.split("(%s)" % "|".join(map(re.escape, sorted(special, key=len, reverse=True))), text)
 
 # %% ../nbs/12_bpe.ipynb #7c89809a
 class BPETokenizer(Tokenizer):
@@ -246,12 +260,11 @@ class BPETokenizer(Tokenizer):
     kind = "BPE"
 
     def __init__(self, merges, special_tokens=(), pattern=PATTERN):   # merges: pairs of ids, in order
-        self.rules, self.special_tokens, self.pattern, self._cache = Merges(merges), list(special_tokens), pattern, {}
+        self.rules, self.special_tokens, self.pattern = Merges(merges), list(special_tokens), pattern
         known, special = self.rules.tokens, self.special_tokens
         if len(set(special)) < len(special) or any(not s or s.encode() in known for s in special):
             raise ValueError(f"special tokens must be different, not empty, and not tokens already; got {special}")
         self.tokens, self.special = known + [s.encode() for s in special], {s: len(known) + i for i, s in enumerate(special)}
-        self._cut = re.compile("(%s)" % "|".join(map(re.escape, sorted(special, key=len, reverse=True)))).split if special else lambda text: [text]
 
     @classmethod
     def train(cls, text, vocab_size, special_tokens=(), pattern=PATTERN):
@@ -259,8 +272,7 @@ class BPETokenizer(Tokenizer):
         start, counts = cls((), special_tokens, pattern), Counter()
         if not start.vocab_size <= vocab_size <= 0x110000:
             raise ValueError(f"vocab_size ({vocab_size}) must be from {start.vocab_size} (256 bytes and {len(start.special)} special tokens) to {0x110000}")
-        _utf8(text)
-        for part in start._cut(text):
+        for part in _parts(_whole(text), start.special):
             if part not in start.special: counts.update(pre_tokens(part, pattern))
         return cls(train_merges({w.encode(): n for w, n in counts.items()}, vocab_size - start.vocab_size), special_tokens, pattern)
 
@@ -269,22 +281,18 @@ class BPETokenizer(Tokenizer):
 
     def encode(self, text, special=True):
         "Token ids of a text; a special token in it becomes its one id, unless `special` is False"
-        _utf8(text)
-        return self._encode(text, special)
+        return self._encode(_whole(text), self.special if special else {})
 
     def encode_bytes(self, data, special=True):
         "Token ids of any bytes, UTF-8 or not; equal to `encode` where they are the UTF-8 of a text"
-        return self._encode(bytes(data).decode("utf-8", "surrogateescape"), special)
+        return self._encode(bytes(data).decode("utf-8", "surrogateescape"), self.special if special else {})
 
     def _encode(self, text, special):
-        ids, cache = [], self._cache
-        for part in self._cut(text) if special else [text]:
-            if special and part in self.special: ids.append(self.special[part]); continue
-            for word in pre_tokens(part, self.pattern):
-                if word not in cache:
-                    if len(cache) >= 1 << 18: cache.clear()
-                    cache[word] = self.rules.ids(word.encode("utf-8", "surrogateescape"))
-                ids += cache[word]
+        ids = []
+        for part in _parts(text, special):
+            if part in special: ids.append(special[part])
+            else:
+                for word in pre_tokens(part, self.pattern): ids += self.rules.word(word)
         return ids
 
     def decode_bytes(self, ids): return b"".join([self.tokens[i] for i in self._ids(ids)])

@@ -311,9 +311,8 @@ class DataLoader:
         if batch_size < 1: raise ValueError(f"batch_size ({batch_size}) must be at least 1")
         self.data, self.batch_size, self.seed, self.shuffle, self.drop_last = data, batch_size, seed, shuffle, drop_last
         self.epoch, self.batch, self._order = 0, 0, (None, None)
-        if len(self) == 0:
-            raise ValueError(f"an epoch has {self.items} items, fewer than one batch of {batch_size}: "
-                             "take a smaller batch_size or more data, or drop_last=False")
+        if len(self) == 0: raise ValueError(f"an epoch has {self.items} items, fewer than one batch of {batch_size}: "
+                                            "take a smaller batch_size or more data, or drop_last=False")
 
     @property
     def items(self):
@@ -344,8 +343,8 @@ class DataLoader:
         while self.epoch == epoch: yield self.next()
 
     def _setting(self):
-        return {"seed": self.seed, "batch_size": self.batch_size, "shuffle": self.shuffle, "drop_last": self.drop_last,
-                "length": len(self.data), "stride": self.data.stride}
+        names = "seed", "batch_size", "shuffle", "drop_last"
+        return {**{n: getattr(self, n) for n in names}, "length": len(self.data), "stride": self.data.stride}
 
     def state_dict(self): return {"epoch": self.epoch, "batch": self.batch, **self._setting()}
 

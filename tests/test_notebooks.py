@@ -1,4 +1,5 @@
 "Every notebook is clean, executed, cut small, and says what its figures show"
+import ast
 import json
 import re
 import subprocess
@@ -47,3 +48,13 @@ def test_chapters_are_numbered_and_titled():
     for path in NOTEBOOKS:
         first = nbformat.read(path, 4).cells[0]
         assert re.match(r"# .+\n\n> .+", first.source), f"{path.name} must begin with a title and a description"
+
+
+@each
+def test_imports_have_cells_of_their_own(path):
+    "Building the site runs every cell with an import, and no other that is not exported"
+    for cell in nbformat.read(path, 4).cells:
+        if cell.cell_type != "code" or "#| export" in cell.source: continue
+        tree = ast.parse("\n".join(l for l in cell.source.splitlines() if not l.startswith(("%", "!"))))
+        found = [n for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom))]
+        assert not found or len(found) == len(tree.body), f"cell {cell.id} imports {[a.name for n in found for a in n.names]} among other code"
