@@ -15,20 +15,20 @@ from .module import Module
 
 # %% ../nbs/04_activations.ipynb #5a00edc2
 def relu(x):
-    "max(x, 0)"
+    "The larger of x and 0, entry by entry; any shape"
     return xp.where(x.real > 0, x, 0)
 
 def relu_bwd(dy, x):
-    "dy where x > 0; at the kink, 0"
+    "dy where x > 0, and 0 elsewhere, the kink included; dy as x"
     return xp.where(x.real > 0, dy, 0)
 
 # %% ../nbs/04_activations.ipynb #b7cfa88d
 def sigmoid(x):
-    "1 / (1 + exp(-x)), written with tanh: nothing overflows"
+    "1 / (1 + exp(-x)), entry by entry, written with tanh: nothing overflows"
     return 0.5 * (1 + xp.tanh(0.5 * x))
 
 def sigmoid_bwd(dy, y):
-    "dy y (1 - y), from the output y"
+    "dy y (1 - y), from the output y; dy as y"
     return dy * y * (1 - y)
 
 # %% ../nbs/04_activations.ipynb #5d546c12
@@ -39,31 +39,31 @@ def _erf(x):
     return erf(x)
 
 def gelu_exact(x):
-    "x Phi(x), with Phi the normal distribution function"
+    "x Phi(x), entry by entry, with Phi the normal distribution function (Hendrycks & Gimpel 2016, section 2)"
     return 0.5 * x * (1 + _erf(x * (1 / math.sqrt(2))))
 
 def gelu_exact_bwd(dy, x):
-    "dy (Phi(x) + x phi(x))"
+    "dy (Phi(x) + x phi(x)), with phi the bell curve; dy as x"
     bell = xp.exp(-0.5 * (x * x)) * (1 / math.sqrt(2 * math.pi))
     return dy * (0.5 * (1 + _erf(x * (1 / math.sqrt(2)))) + x * bell)
 
 # %% ../nbs/04_activations.ipynb #0e3bc1ea
 def silu(x):
-    "x sigmoid(x)"
+    "x sigmoid(x), entry by entry"
     return x * sigmoid(x)
 
 def silu_bwd(dy, x):
-    "dy (s + x s (1 - s)), with s = sigmoid(x)"
+    "dy (s + x s (1 - s)), with s = sigmoid(x); dy as x"
     s = sigmoid(x)
     return dy * (s + x * s * (1 - s))
 
 
 def swiglu(a, b):
-    "silu(a) b: one half decides how much of the other passes (Shazeer 2020)"
+    "The product silu(a) b: `a` decides how much of `b` passes; both of one shape (Shazeer 2020, section 2)"
     return silu(a) * b
 
 def swiglu_bwd(dy, a, b):
-    "The product rule: (da, db)"
+    "The pair (da, db), by the product rule; all of one shape"
     return silu_bwd(dy * b, a), dy * silu(a)
 
 # %% ../nbs/04_activations.ipynb #6a4124a4
@@ -95,10 +95,10 @@ def _tanh_part(x):
     t *= _A * _B
     t += _A
     t *= x
-    return xp.tanh(t, out=t)
+    return xp.tanh(t, out=t if xp.ndim(t) else None)         # a scalar cannot be written into
 
 def gelu(x):
-    "x Phi(x), with Phi by the tanh formula (Hendrycks & Gimpel 2016, section 2)"
+    "x Phi(x), entry by entry, with Phi by the tanh formula (Hendrycks & Gimpel 2016, section 2)"
     y = _tanh_part(x)
     y += 1
     y *= x
@@ -107,7 +107,7 @@ def gelu(x):
 
 # %% ../nbs/04_activations.ipynb #55da2e72
 def gelu_bwd(dy, x):
-    "dy ((1 + t)/2 + x (1 - t^2) (A + 3AB x^2)/2): the derivative of the formula itself, not of the exact GELU"
+    "dy ((1 + t)/2 + x (1 - t^2) (A + 3AB x^2)/2): the derivative of the tanh formula itself; dy as x"
     t = _tanh_part(x)
     du = x * x                                # becomes x times the derivative of what tanh was taken of
     du *= 3 * _A * _B
@@ -130,7 +130,7 @@ def softmax(x, axis=-1, out=None):
     return y
 
 def softmax_bwd(dy, y, axis=-1):
-    "y (dy - <dy, y>), from the output y"
+    "y (dy - <dy, y>) along `axis`, from the output y; dy as y"
     dx = dy * y
     dx -= y * dx.sum(axis, keepdims=True)
     return dx

@@ -64,7 +64,10 @@ def attend_bwd(do, q, k, v, a):      # (B, K, G*T, D), and what `attend` kept
 # %% ../nbs/09_attention.ipynb #96d1717d
 class Attention(Module):
     "Multi-head, grouped-query and multi-query attention: n_kv_head = n_head, fewer, or 1"
-    def __init__(self, n_embd, n_head, n_kv_head, rng, bias=False, std=None, out_std=None, is_causal=True):
+    def __init__(self, n_embd, n_head, n_kv_head,            # C, H, K
+                 rng, bias=False,                            # a numpy Generator; whether the projections add biases
+                 std=None, out_std=None,                     # of the initial values; of those of the last projection, `std` unless told
+                 is_causal=True):                            # whether the future is hidden
         if n_embd % n_head or n_head % n_kv_head:
             fits = [h for h in range(n_kv_head, n_embd + 1, n_kv_head) if n_embd % h == 0]
             raise ValueError(f"n_embd ({n_embd}) must be a multiple of n_head ({n_head}), and n_head of n_kv_head ({n_kv_head}): "
@@ -88,8 +91,11 @@ class Attention(Module):
 
     def backward(self, dy):                                  # (B, T, C)
         kept, rope = self.saved()
+        T, S = dy.shape[1], kept[1].shape[2]
+        if T != S: raise RuntimeError(f"backward needs every key to come from its own forward pass: dy has {T} positions, forward kept {S} keys: "
+                                      "leave the cache out where gradients are wanted")
         do = fold(split(self.o.backward(dy), self.K, self.D))
-        dq, dk, dv = (unfold(d, dy.shape[1]) for d in attend_bwd(do, *kept))
+        dq, dk, dv = (unfold(d, T) for d in attend_bwd(do, *kept))
         if rope: dq, dk = (rotate(d, rope[0], -rope[1]) for d in (dq, dk))
         dx = self.q.backward(merge(dq))                      # x was used three times: three gradients, added
         dx += self.k.backward(merge(dk))

@@ -53,7 +53,7 @@ def _auto():
 
 # %% ../nbs/00_backend.ipynb #cc2f43e4
 def use(backend="auto"):   # 'numpy', 'cupy', 'auto' (CuPy where it works), or a namespace that behaves like NumPy
-    "Switch `xp` for the whole process"
+    "Switch `xp` for the whole process; RuntimeError where 'cupy' cannot work, ValueError for an unknown name"
     names = {"numpy": lambda: np, "cupy": _gpu, "auto": _auto}
     if isinstance(backend, str):
         if backend not in names: raise ValueError(f"backend must be one of {', '.join(names)}; got {backend!r}")
@@ -95,5 +95,5 @@ def to_cpu(x):   # an array of any backend
 
 
 def to_gpu(x):   # an array of any backend
-    "The same numbers on the GPU, whichever backend is in use"
+    "The same numbers on the GPU, whichever backend is in use; RuntimeError where there is none"
     return (_gpu() if _Live.library is np else xp).asarray(x)

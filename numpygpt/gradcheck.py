@@ -99,7 +99,7 @@ def _check_shapes(needed, came):
 
 # %% ../nbs/02_gradcheck.ipynb #79fd2feb
 def finite_difference(probe, name, index, h=1e-5):
-    "Central difference of the loss along one number: (f(x + h) - f(x - h)) / 2h; error about h^2 + eps/h"
+    "Central difference of the loss along one number: (f(x + h) - f(x - h)) / 2h; error about h^2 + u/h, u the unit of rounding"
     x = probe.tensors[name]
     old, values = x[index].copy(), []
     up, down = old + h, old - h                                                 # rounded: what was really stepped is their difference
@@ -121,7 +121,7 @@ def complex_step(probe, name, index, h=1e-30):
 
 # %% ../nbs/02_gradcheck.ipynb #2fee814e
 def extrapolated(probe, name, index, h=3e-4):
-    "Two central differences, combined so that their h^2 errors cancel; error about h^4 + eps/h"
+    "Two central differences, combined so that their h^2 errors cancel; error about h^4 + u/h"
     return (4 * finite_difference(probe, name, index, h / 2) - finite_difference(probe, name, index, h)) / 3
 
 # %% ../nbs/02_gradcheck.ipynb #486f654d
@@ -153,7 +153,7 @@ def _direction(grads, rng):
     return {name: x / length for name, x in v.items()}
 
 def taylor_remainder(probe, grads, v, hs):
-    "|f(x + hv) - f(x) - h<g, v>| for each step h"
+    "|L(x + hv) - L(x) - h<g, v>| for each step h, with the loss L of the probe"
     f0, slope, remainder = float(probe.loss()), sum((grads[name] * v[name]).sum() for name in v), []
     for h in hs:
         with probe.moved({name: h * x for name, x in v.items()}): remainder.append(abs(float(probe.loss()) - f0 - h * slope))
@@ -161,7 +161,7 @@ def taylor_remainder(probe, grads, v, hs):
 
 # %% ../nbs/02_gradcheck.ipynb #2be5f268
 def taylor_rate(layer, *inputs, directions=3, scale=1.0, seed=0):
-    "How fast f(x + hv) - f(x) - h<g, v> vanishes, the smallest power of h over the directions: 2 when g is right, 1 when wrong"
+    "The power of h with which L(x + hv) - L(x) - h<g, v> vanishes, smallest over the directions: 2 when g is right, 1 when wrong"
     probe, rng = Probe(layer, *inputs, dtype="f8", scale=scale, seed=seed), _rng(seed, "directions")
     grads, rates, hs = probe.gradients(), [], 0.001 * 0.5 ** np.arange(6)
     rounding = 1e-15 * (1 + float(xp.abs(probe.R * probe()).sum()))
@@ -267,7 +267,7 @@ def certify(layer, *inputs, stored=None, limit=64, scale=1.0, seed=0):
 # %% ../nbs/02_gradcheck.ipynb #2e9a8120
 @dataclass(frozen=True)
 class Wrong:
-    "A mistake that people make, kept so that it can be recognised"
+    "A mistake that people make, kept so that it can be recognised; `code` can be called directly, too"
     what: object        # the class or function it imitates
     name: str           # what is wrong, in a phrase
     thought: str        # what its author was thinking
@@ -275,7 +275,7 @@ class Wrong:
     replaces: str       # the method that it stands in for
 
     def apply(self, layer):
-        "A copy of `layer` with this mistake in every place where it fits"
+        "A copy of `layer` with this mistake in every place where it fits; ValueError where there is none"
         layer, found = copy.deepcopy(layer), 0
         for _, m in layer.modules():
             if isinstance(m, Pair) and m.function is self.what: m.bwd = self.code

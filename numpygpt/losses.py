@@ -18,7 +18,7 @@ def cross_entropy(logits,            # (..., V)
                   targets,           # integers (...), from 0 to V-1, or ignore_index
                   ignore_index=-1,   # a target that is not to be learned
                   count=None):       # targets to divide by: those of the whole batch, when this is a part of it
-    "Mean of -log softmax(logits)[target] in nats over the targets that are not ignored, and its gradient"
+    "Mean of -log softmax(logits)[target] in nats over the targets that are not ignored, and its gradient, as logits"
     x, t = rows(logits), targets.reshape(-1)                 # (N, V), (N)
     if len(t) != len(x): raise ValueError(f"targets must have the shape {logits.shape[:-1]}, one id for each row of logits; got {targets.shape}")
     kept = t != ignore_index
@@ -39,13 +39,13 @@ def cross_entropy(logits,            # (..., V)
 
 # %% ../nbs/05_losses.ipynb #8ecbe510
 def mse(y, target):
-    "Mean of (y - target)^2 over all entries, and its gradient"
+    "Mean of (y - target)^2 over all entries, a scalar, and its gradient, as y; y and target of one shape"
     d = y - target
     return (d * d).mean(), d * (2 / d.size)
 
 
 def mae(y, target):
-    "Mean of |y - target|, and its gradient; at the kink, 0"
+    "Mean of |y - target| over all entries, a scalar, and its gradient, as y; at the kink, 0"
     d = y - target
     sign = xp.sign(d.real)
     return (d * sign).mean(), (sign * (1 / d.size)).astype(d.dtype)
@@ -101,3 +101,10 @@ def _(y, target): return mse(y, target)[0], 2 * (y - target)
 
 @wrong(mse, "divided by the rows only", "The mean is over the examples, and there are len(y) of them")
 def _(y, target): return mse(y, target)[0], (y - target) * (2 / len(y))
+
+# %% ../nbs/05_losses.ipynb #57bcde39
+@wrong(mae, "1/N lost", "The mean is only for reporting")
+def _(y, target): return mae(y, target)[0], mae(y, target)[1] * y.size
+
+@wrong(mae, "sign copied from y", "The derivative of an absolute value is a sign")
+def _(y, target): return mae(y, target)[0], (xp.sign(y.real) * (1 / y.size)).astype(y.dtype)

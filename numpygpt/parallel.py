@@ -34,6 +34,20 @@ def best_kind():
     return "process" if locked and sys.platform == "linux" else "thread"
 
 
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3      # names and numbers of glibc's malloc.h
+
+
+def hold_memory(on=True):   # with False, what is free goes back to the system
+    "Have glibc keep the memory of arrays that are gone for those to come; each fresh page would cost a fault"
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if not hasattr(libc, "mallopt"): return False
+    libc.mallopt(M_MMAP_THRESHOLD, 1 << (30 if on else 25))
+    libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1 if on else 1 << 26)
+    libc.mallopt(M_TOP_PAD, 1 << (26 if on else 17))
+    if not on: libc.malloc_trim(0)
+    return True
+
+
 def shared(n, dtype):   # numbers
     "A vector of zeros in memory that forked processes share; it has no name, so nothing can be left behind"
     return np.frombuffer(mmap.mmap(-1, max(n, 1) * np.dtype(dtype).itemsize), dtype)[:n]
@@ -201,6 +215,7 @@ class Replicas:
         "Make the replicas and their workers, unless they are there"
         if self.models: return
         self.limits = threadpool_limits(1)
+        hold_memory()
         apart = self.workers > 1 and self.kind == "process"
         vector = (lambda: shared(len(self.flat), self.flat.w.dtype)) if apart else (lambda: xp.zeros_like(self.flat.w))
         if apart: rehome(self.flat, vector(), vector())
@@ -218,6 +233,7 @@ class Replicas:
             if self.team and self.kind == "process": rehome(self.flat, np.empty_like(self.flat.w), np.empty_like(self.flat.w))
         finally:
             self.limits.restore_original_limits()
+            hold_memory(False)
             self.models = self.sums = self.team = None
 
     def __enter__(self): self.start(); return self

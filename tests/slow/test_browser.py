@@ -1,0 +1,109 @@
+"Chapters in JupyterLab and pages of the site, in a real browser"
+import functools
+import http.server
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: chapters and pages were not tried in a browser")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+if not CHROMIUM: pytest.skip("no Chromium: chapters and pages were not tried in a browser", allow_module_level=True)
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync".split()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with playwright.sync_playwright() as p:
+        context = p.chromium.launch_persistent_context(tmp_path_factory.mktemp("profile"), executable_path=CHROMIUM, headless=True, args=FLAGS,
+                                                       viewport={"width": 1400, "height": 1000})
+        local = ("http://127.0.0.1", "data:", "blob:")
+        context.route("**/*", lambda r: r.continue_() if r.request.url.startswith(local) else r.abort())
+        yield context
+        context.close()
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    "JupyterLab on a copy of the chapters; its address"
+    port, folder = free_port(), tmp_path_factory.mktemp("lab")
+    shutil.copytree(ROOT / "nbs", folder / "nbs", symlinks=True)
+    env = {**os.environ, **{name: str(tmp_path_factory.mktemp("jupyter")) for name in
+           ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "JUPYTERLAB_WORKSPACES_DIR", "JUPYTERLAB_SETTINGS_DIR")}}
+    quiet = Path(env["JUPYTERLAB_SETTINGS_DIR"]) / "@jupyterlab" / "apputils-extension"
+    quiet.mkdir(parents=True)
+    (quiet / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false, "doNotDisturbMode": true}')
+    process = subprocess.Popen([sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}",
+                                "--IdentityProvider.token=t", f"--ServerApp.root_dir={folder / 'nbs'}", "--LabApp.extension_manager=readonly"],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(300):
+        try: urllib.request.urlopen(f"{address}/api/status?token=t", timeout=2); break
+        except OSError: time.sleep(0.3)
+    yield address
+    process.terminate()
+    process.wait(20)
+
+
+@pytest.mark.parametrize("chapter", ["index", "03_linear", "07_layernorm"])
+def test_a_chapter_runs_in_jupyterlab(browser, lab, chapter):
+    page = browser.new_page()
+    page.goto(f"{lab}/lab/tree/{chapter}.ipynb?token=t&reset")
+    page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=90_000)
+    status = page.locator("#jp-main-statusbar")
+    status.get_by_text("| Idle").wait_for(timeout=90_000)
+    page.locator('.lm-MenuBar-itemLabel:text-is("Run")').click()
+    page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
+    page.wait_for_timeout(1500)
+    status.get_by_text("| Idle").wait_for(timeout=300_000)
+    assert page.locator('[data-mime-type="application/vnd.jupyter.error"], .jp-RenderedText[data-mime-type="application/vnd.jupyter.stderr"] pre:has-text("Error")').count() == 0
+    page.locator(".jp-Notebook").evaluate("n => n.scrollTop = 0")
+    assert page.locator("mjx-container").count() > 0 or chapter == "index"
+    if shots := os.environ.get("NUMPYGPT_SCREENSHOTS"): page.screenshot(path=f"{shots}/lab_{chapter}.png")
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def site():
+    "The plain site, served on loopback"
+    built = subprocess.run([sys.executable, ROOT / ".ci" / "build_docs.py", "--plain"], cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr[-3000:]
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=ROOT / "_docs")
+    handler.log_message = lambda *args: None
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def test_every_page_has_text_pictures_with_alt_text_and_links_that_lead_somewhere(browser, site):
+    pages = sorted(p.name for p in (ROOT / "_docs").glob("*.html"))
+    assert len(pages) == len(list((ROOT / "nbs").glob("*.ipynb")))
+    for name in pages:
+        page, errors = browser.new_page(), []
+        page.on("pageerror", lambda e: errors.append(str(e)))
+        page.goto(f"{site}/{name}")
+        found = page.evaluate("""() => ({words: document.body.innerText.split(/\\s+/).length, bare: [...document.images].filter(i => !i.alt).length,
+            broken: [...document.images].filter(i => !i.naturalWidth).length, math: document.querySelectorAll('math').length,
+            links: [...document.querySelectorAll('a[href]')].map(a => a.getAttribute('href'))})""")
+        assert not errors and found["words"] > 500 and not found["bare"] and not found["broken"], (name, errors, found)
+        local = {h.split("#")[0] for h in found["links"] if not h.startswith(("http", "#", "mailto"))} - {""}
+        missing = sorted(h for h in local if not (ROOT / "_docs" / h).exists())
+        assert not missing, f"{name} links to {missing}"
+        if shots := os.environ.get("NUMPYGPT_SCREENSHOTS"): page.screenshot(path=f"{shots}/site_{name}.png")
+        page.close()

@@ -1,0 +1,202 @@
+"Replicas: the same numbers for any number of workers, and nothing left behind however it ends"
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from numpygpt import parallel
+from numpygpt.module import Flat
+from numpygpt.optimizers import AdamW
+from numpygpt.parallel import Replicas
+from numpygpt.transformer import GPT, GPTConfig
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+KINDS = ["thread", pytest.param("process", marks=linux)]
+CONFIG = GPTConfig(vocab_size=11, context=6, n_layer=2, n_embd=16, n_head=4, n_kv_head=2, dropout=0.1)
+
+
+def parts(dropout_seed=3):
+    model = GPT(CONFIG, np.random.default_rng(1), np.random.default_rng(dropout_seed))
+    return model, Flat(model)
+
+
+def batch(size=13):
+    ids = np.random.default_rng(2).integers(0, CONFIG.vocab_size, (size, CONFIG.context + 1))
+    return ids[:, :-1].copy(), ids[:, 1:].copy()
+
+
+def three_steps(workers, kind, micro_batch=2):
+    "Losses, gradients and weights of three steps"
+    model, flat = parts()
+    optimizer, seen = AdamW(flat), []
+    with Replicas(model, flat, workers, kind) as replicas:
+        for _ in range(3):
+            flat.zero_grad()
+            seen.append((float(replicas.accumulate(*batch(), micro_batch)), flat.dw.copy()))
+            replicas.step(optimizer)
+    return seen, flat.w.copy(), model.drop.rng.bit_generator.state, optimizer.t
+
+
+def children():
+    "Processes that this one has started and that still exist"
+    listed = subprocess.run(["ps", "-o", "pid=,comm=", "--ppid", str(os.getpid())], capture_output=True, text=True).stdout
+    return [line for line in listed.splitlines() if not line.split()[1].startswith("ps")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("workers", [2, 3, 4])
+def test_same_bits_for_any_number_of_workers(workers, kind):
+    one, many = three_steps(1, kind), three_steps(workers, kind)
+    for (loss, dw), (loss2, dw2) in zip(one[0], many[0]):
+        assert loss == loss2 and (dw == dw2).all()
+    assert (one[1] == many[1]).all() and one[2:] == many[2:]
+
+
+def test_gradient_is_that_of_the_whole_batch():
+    model, flat = parts()
+    for part in (model.drop, *(d for b in model.blocks for d in (b.drop1, b.drop2))): part.p = 0
+    x, y = batch()
+    y[0, :3] = -1                                            # some targets are not counted
+    from numpygpt.losses import cross_entropy
+    loss, dlogits = cross_entropy(model(x), y)
+    model.backward(dlogits)
+    whole = flat.dw.copy()
+    flat.zero_grad()
+    with Replicas(model, flat, 2) as replicas: parts_loss = replicas.accumulate(x, y, 2)
+    assert abs(loss - parts_loss) < 1e-6
+    assert np.linalg.norm(whole - flat.dw) < 1e-5 * np.linalg.norm(whole)
+
+
+def test_gradients_are_added_to_those_that_are_there():
+    model, flat = parts()
+    flat.dw += 1
+    with Replicas(model, flat, 2) as replicas: replicas.accumulate(*batch())
+    first = flat.dw.copy()
+    model, flat = parts()
+    with Replicas(model, flat, 2) as replicas: replicas.accumulate(*batch())
+    np.testing.assert_allclose(first, flat.dw + 1, atol=1e-5)
+
+
+def test_dropout_goes_on_where_a_saved_generator_stopped():
+    model, flat = parts()
+    with Replicas(model, flat, 2) as replicas:
+        replicas.accumulate(*batch())
+        state = model.drop.rng.bit_generator.state
+        flat.zero_grad()
+        wanted = replicas.accumulate(*batch())
+    model, flat = parts(dropout_seed=99)
+    model.drop.rng.bit_generator.state = state
+    with Replicas(model, flat, 1) as replicas: assert replicas.accumulate(*batch()) == wanted
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_everything_is_given_back(kind):
+    "BLAS threads, processes, and the model's arrays as views of flat"
+    before = [(p["filepath"], p["num_threads"]) for p in threadpool_info()]
+    model, flat = parts()
+    with Replicas(model, flat, 3, kind) as replicas:
+        replicas.accumulate(*batch())
+        assert all(p["num_threads"] == 1 for p in threadpool_info() if p["user_api"] == "blas")
+    assert [(p["filepath"], p["num_threads"]) for p in threadpool_info()] == before
+    assert not children()
+    assert model.head.W.base is not None and np.shares_memory(model.head.W, flat.w) and np.shares_memory(model.head.dW, flat.dw)
+    assert np.isfinite(replicas.accumulate(*batch()))         # starts anew by itself
+    replicas.close()
+    assert not children()
+
+
+class Faulty(GPT):
+    "Fails on a batch that begins with 7"
+    def forward(self, ids, cache=None):
+        if ids[0, 0] == 7: raise ZeroDivisionError("seven came first")
+        return super().forward(ids, cache)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_exception_in_a_worker_comes_with_its_traceback(kind):
+    model = Faulty(CONFIG, np.random.default_rng(1))
+    flat, (x, y) = Flat(model), batch(8)
+    x = np.where(x == 7, 6, x)
+    bad = x.copy()
+    bad[2, 0] = 7                                            # the second micro-batch, the first worker's
+    with Replicas(model, flat, 2, kind) as replicas:
+        with pytest.raises(ZeroDivisionError, match="seven came first") as error: replicas.accumulate(bad, y, 2)
+        told = str(error.value.__cause__) if kind == "process" else "".join(map(str, error.traceback))
+        assert "test_parallel.py" in told and "forward" in told
+        assert not children()
+        flat.zero_grad()
+        after = replicas.accumulate(x, y, 2), flat.dw.copy() # usable again, and nothing is left of the failed step
+    model = Faulty(CONFIG, np.random.default_rng(1))
+    flat = Flat(model)
+    rng = model.drop.rng
+    rng.integers(1 << 62)                                    # the failed step has drawn its seed
+    with Replicas(model, flat, 1) as replicas: assert replicas.accumulate(x, y, 2) == after[0] and (flat.dw == after[1]).all()
+
+
+@linux
+def test_a_worker_that_is_killed_is_reported():
+    model, flat = parts()
+    with Replicas(model, flat, 2, "process") as replicas:
+        replicas.accumulate(*batch())
+        replicas.team.workers[0].kill()
+        replicas.team.workers[0].join()
+        with pytest.raises((RuntimeError, BrokenPipeError)): replicas.accumulate(*batch())
+    assert not children()
+
+
+SCRIPT = """
+import os, sys, numpy as np
+from numpygpt.module import Flat
+from numpygpt.parallel import Replicas
+from numpygpt.transformer import GPT, GPTConfig
+model = GPT(GPTConfig(vocab_size=11, context=6, n_layer=1, n_embd=8, n_head=2), np.random.default_rng(0))
+ids = np.zeros((8, 6), int)
+replicas = Replicas(model, Flat(model), 3, "process")
+replicas.start()
+print(*[w.pid for w in replicas.team.workers], flush=True)
+{end}
+"""
+FOREVER = "while True: replicas.accumulate(ids, ids, 1)"
+
+
+def alive(pid):
+    try: return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError: return False
+
+
+def gone(pids, seconds=10):
+    end = time.monotonic() + seconds
+    while any(map(alive, pids)) and time.monotonic() < end: time.sleep(0.02)
+    return not any(map(alive, pids))
+
+
+@linux
+@pytest.mark.parametrize("end, send", [("replicas.accumulate(ids, ids)", None), ("1 / 0", None), ("os._exit(3)", None), (FOREVER, signal.SIGINT),
+                                       (FOREVER, signal.SIGTERM), (FOREVER, signal.SIGKILL), ("import time; time.sleep(60)", signal.SIGKILL)])
+def test_no_process_and_no_shared_memory_outlives_a_script(end, send):
+    "Normal end without close, exception, hard exit, Ctrl-C, kill; no __main__ guard"
+    before = set(os.listdir("/dev/shm"))
+    script = subprocess.Popen([sys.executable, "-c", SCRIPT.format(end=end)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              start_new_session=True)
+    pids = [int(p) for p in script.stdout.readline().split()]
+    assert len(pids) == 2
+    if send:
+        time.sleep(0.2)
+        os.killpg(script.pid, send) if send == signal.SIGINT else script.send_signal(send)     # Ctrl-C goes to the whole group
+    errors = script.communicate(timeout=60)[1]
+    assert gone(pids)
+    assert set(os.listdir("/dev/shm")) <= before
+    if send == signal.SIGINT: assert "KeyboardInterrupt" in errors and errors.count("Traceback") == 1
+    if send is None and "0" not in end and "exit" not in end: assert script.returncode == 0 and not errors
+
+
+def test_settings_are_checked():
+    model, flat = parts()
+    with pytest.raises(ValueError, match="kind must be"): Replicas(model, flat, kind="fiber")
+    with pytest.raises(ValueError, match="workers must be"): Replicas(model, flat, 0)
+    assert 1 <= Replicas(model, flat).workers <= min(parallel.LANES, parallel.usable_cores())
