@@ -73,12 +73,15 @@ class CharTokenizer(Tokenizer):
         self.index = {c: i for i, c in enumerate(self.chars)}
 
     @classmethod
-    def train(cls, text): return cls(sorted(set(text)))
+    def train(cls, text):
+        "The alphabet of a text"
+        return cls(sorted(set(text)))
 
     @property
     def vocab_size(self): return len(self.chars)
 
     def encode(self, text):
+        "Ids of the characters; ValueError names one that is not in the alphabet"
         try: return list(map(self.index.__getitem__, text))
         except KeyError as e:
             raise ValueError(f"the character {e.args[0]!r} is not among the {self.vocab_size} this tokenizer was trained on: "
@@ -115,7 +118,9 @@ class WordTokenizer(Tokenizer):
     @property
     def vocab_size(self): return len(self.words)
 
-    def encode(self, text): return [self.index.get(w, 0) for w in self.split(text)]
+    def encode(self, text):
+        "Ids of words and of what lies between them; 0 for those that are unknown"
+        return [self.index.get(w, 0) for w in self.split(text)]
 
     def decode(self, ids): return "".join([self.words[i] for i in self._ids(ids)])
 

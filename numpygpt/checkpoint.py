@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MODEL', 'OPTIMIZER', 'TOKENIZER', 'TRAIN', 'FILES', 'sync', 'sync_names', 'aside', 'swap', 'recover', 'find',
-           'check_place', 'write', 'save', 'run_state', 'fingerprint', 'read_info', 'read_arrays', 'model_config',
-           'load', 'open_data', 'resume']
+           'others', 'check_place', 'write', 'save', 'run_state', 'fingerprint', 'read_info', 'read_arrays',
+           'model_config', 'load', 'open_data', 'resume']
 
 # %% ../nbs/16_checkpoint.ipynb #80118bfb
 import hashlib
@@ -73,11 +73,17 @@ def find(folder):
     raise FileNotFoundError(f"no checkpoint in {folder}: a folder with {TRAIN} and {MODEL} is needed, as `numpygpt train --out` writes it")
 
 # %% ../nbs/16_checkpoint.ipynb #71ea15ea
+def others(folder):
+    "What lies in a folder and is no part of a checkpoint"
+    return sorted(p for p in folder.iterdir() if p.name not in FILES) if folder.is_dir() else []
+
+
 def check_place(folder):
-    "Refuse a place that holds other things than a checkpoint: saving replaces all of it"
+    "Refuse a place that is not a checkpoint and not free: saving replaces all of it"
     if folder.exists() and not folder.is_dir(): raise ValueError(f"{folder} is a file, and a checkpoint is a folder: choose another name")
-    if others := sorted({p.name for p in folder.iterdir()} - {*FILES}) if folder.exists() else []:
-        raise ValueError(f"{folder} holds other things ({', '.join(others[:3])}), and a checkpoint replaces its folder whole: choose a new name, such as {folder / 'checkpoint'}")
+    if (found := others(folder)) and not (folder / TRAIN).is_file():
+        raise ValueError(f"{folder} holds other things ({', '.join(p.name for p in found[:3])}), and a checkpoint replaces its folder whole: "
+                         f"choose a new name, such as {folder / 'checkpoint'}")
 
 
 def write(new, model, tokenizer, run):
@@ -92,13 +98,14 @@ def write(new, model, tokenizer, run):
     (new / TRAIN).write_text(json.dumps(info, indent=1), encoding="utf-8")
     sync(new)
 
-
+# %% ../nbs/16_checkpoint.ipynb #324578d3
 def save(folder, model, tokenizer=None, run=None):   # run: writes what `resume` needs, too
     "Write beside `folder`, then swap: at every moment a whole checkpoint is there"
     folder, new = Path(folder).resolve(), aside(folder, "new")
     recover(folder)
     check_place(folder)
     write(new, model, tokenizer, run)
+    for path in others(folder): (shutil.copytree if path.is_dir() else shutil.copy2)(path, new / path.name)
     swap(new, folder)
 
 # %% ../nbs/16_checkpoint.ipynb #69e79b62

@@ -21,7 +21,7 @@ import tyro
 from . import __version__, checkpoint
 from .backend import get_device
 from .bpe import BPETokenizer, CharTokenizer, WordTokenizer
-from .data import TINYPLAYS_BITS, Dataset, load_text
+from .data import TINYPLAYS_BITS, Dataset, load_text, split_text
 from .generate import generate
 from .training import PRESETS, Run, TrainConfig, cut_log, fit, plot_log, read_log, record
 from .transformer import GPTConfig
@@ -31,10 +31,11 @@ Tokenizer = Literal["char", "word", "bpe"]
 Source = Annotated[str, tyro.conf.arg(metavar="TEXT")]
 
 
-def make_tokenizer(kind, text, vocab_size):
-    "A tokenizer of this kind, trained on `text`"
-    if kind == "bpe": return BPETokenizer.train(text, vocab_size)
-    return WordTokenizer.train(text, max_size=vocab_size) if kind == "word" else CharTokenizer.train(text)
+def make_tokenizer(kind, text, vocab_size, val_fraction=0.1):
+    "A tokenizer of this kind; merges and words are learned from the training part alone"
+    if kind == "char": return CharTokenizer.train(text)
+    seen, _ = split_text(text, val_fraction)
+    return BPETokenizer.train(seen, vocab_size) if kind == "bpe" else WordTokenizer.train(seen, max_size=vocab_size)
 
 # %% ../nbs/20_cli.ipynb #defa6bc8
 @dataclass
@@ -48,7 +49,7 @@ class Data:
 
     def run(self):
         text = load_text(self.text)
-        dataset = Dataset.from_text(text, make_tokenizer(self.tokenizer, text, self.vocab_size), self.val_fraction)
+        dataset = Dataset.from_text(text, make_tokenizer(self.tokenizer, text, self.vocab_size, self.val_fraction), self.val_fraction)
         dataset.save(self.out)
         n = len(dataset.train) + len(dataset.val)
         print(f"{len(text):,} characters became {n:,} tokens of {dataset.vocab_size:,} kinds, {len(text) / n:.2f} characters each: "
@@ -127,13 +128,14 @@ def stop_signals():
 # %% ../nbs/20_cli.ipynb #8be8eaa5
 def train(run, out, sample):
     "The training loop of the command line: bar, log, checkpoints, samples"
+    from threadpoolctl import threadpool_limits
     from tqdm.auto import tqdm
     out.mkdir(parents=True, exist_ok=True)
     cut_log(out / "log.jsonl", run.index)
     print(f"{run.model.n_params:,} parameters, {len(run.dataset.train):,} tokens of {run.dataset.vocab_size} kinds, on the {get_device()}; writing to {out}")
     show(run, sample, "before training" if run.index == 0 else f"after {run.index} steps")
     save = lambda: checkpoint.save(out / "checkpoint", run.model, run.dataset.tokenizer, run)
-    with stop_signals() as stop, tqdm(total=run.config.steps, initial=run.index, unit="step") as bar:
+    with threadpool_limits(1, "blas"), stop_signals() as stop, tqdm(total=run.config.steps, initial=run.index, unit="step") as bar:
         for step in record(fit(run), out / "log.jsonl"):
             bar.set_postfix_str(f"loss {step.loss:.3f}, {step.tokens_per_s:,.0f} tokens/s")
             bar.update()

@@ -275,7 +275,7 @@ def _checked(indices, n):
 
 
 class Windows:
-    "Every stretch of `context` tokens, with the same stretch one token later; the index is where it starts"
+    "Every stretch of `context` tokens, with the same stretch one token later: windows[starts] -> x, y, both (B, T) int64"
     def __init__(self, tokens, context):
         if context < 1: raise ValueError(f"context ({context}) must be at least 1")
         if len(tokens) <= context:
@@ -363,7 +363,7 @@ def _lookup(keys, values, wanted):   # keys: sorted
 
 
 def ngram_bits(train_ids, val_ids, V, n):   # n: length of the pieces that are counted
-    "Bits per token on `val_ids` of the n-gram model counted on `train_ids`, smoothed by Witten and Bell"
+    "Bits per token on `val_ids` of the n-gram model counted on `train_ids`, smoothed by Witten and Bell (1991, method C)"
     if V ** n >= 1 << 63: raise ValueError(f"{V} ** {n} does not fit in 64 bits: take a smaller n or vocabulary")
     train, val = np.asarray(train_ids, np.int64), np.asarray(val_ids, np.int64)
     if not len(train) or not len(val): raise ValueError(f"both parts need tokens; got {len(train)} to count and {len(val)} to score")
@@ -376,7 +376,7 @@ def ngram_bits(train_ids, val_ids, V, n):   # n: length of the pieces that are c
         p[k:] = np.where(N > 0, (_lookup(kinds, times, scored) + D * p[k:]) / np.maximum(N + D, 1), p[k:])
     return float(-np.log2(p).mean())
 
-
+# %% ../nbs/13_data.ipynb #8d4bbeba
 def uniform_bits(V):
     "Bits per token of knowing nothing"
     return log2(V)
