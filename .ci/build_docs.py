@@ -25,7 +25,7 @@ nav.side{position:fixed;inset:0 auto 0 0;width:13em;padding:1em;overflow:auto;ba
 nav.side a{display:block;padding:.25em 0;color:#224;text-decoration:none} nav.side a[aria-current]{font-weight:bold}
 body{margin:0 2em 4em 16em!important;max-width:50em!important;font-family:system-ui,sans-serif;line-height:1.5}
 img{max-width:100%} pre{overflow-x:auto;padding:.6em;background:#f8f8fa;font-size:.86em} table{border-collapse:collapse}
-td,th{border:1px solid #ccd;padding:.3em .6em;text-align:left;vertical-align:top} math[display=block]{overflow-x:auto;overflow-y:hidden}
+col{width:auto!important} td,th{border:1px solid #ccd;padding:.3em .6em;text-align:left;vertical-align:top} math[display=block]{overflow-x:auto;overflow-y:hidden}
 @media(max-width:60em){nav.side{position:static;width:auto}body{margin:1em!important}}
 </style>"""
 

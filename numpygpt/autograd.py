@@ -180,7 +180,10 @@ class Tensor(ArrayMethods):
     "An array that knows which operation made it"
     __array_ufunc__ = None                               # array + Tensor is the Tensor's business
 
-    def __init__(self, data, name=None, grad=None):      # floating-point numbers; a label; an array to add gradients into
+    def __init__(self,
+                 data,            # floating-point numbers
+                 name=None,       # a label, for pictures
+                 grad=None):      # an array to add gradients into
         self.data, self.name, self.grad, self.creator = xp.asarray(data), name, grad, None
         if self.data.dtype.kind not in "fc":
             raise TypeError(f"a Tensor holds floating-point numbers, got {self.data.dtype}: ids and masks stay plain arrays; write 3.0 for 3")
@@ -221,7 +224,9 @@ def no_grad():
     try: yield
     finally: _recording.reset(before)
 
-def apply(name, *inputs, **options):   # an entry of OPERATIONS; Tensors, arrays, numbers; what else the operation takes
+def apply(name,         # of an entry of OPERATIONS
+          *inputs,      # Tensors, arrays, numbers
+          **options):   # what else the operation takes
     "Do an operation, and record it if a Tensor takes part"
     y = OPERATIONS[name][0](*map(value, inputs), **options)
     if not any(isinstance(x, Tensor) for x in inputs): return y
@@ -269,8 +274,12 @@ def _start(y, dy, create_graph):
     if not create_graph: return value(dy)
     return dy if isinstance(dy, Tensor) else Tensor(dy)
 
-def grad(y, xs, dy=None, create_graph=False, keep_graph=False):   # a Tensor; a list of any Tensors; as in Tensor.backward
-    "dy/dx for each x, leaves or not; no `grad` is touched"
+def grad(y,                    # a Tensor
+         xs,                   # a list of Tensors that it was made of, leaves or not
+         dy=None,              # a weight for each entry of y; 1 where y is one number
+         create_graph=False,   # gradients that can be differentiated in their turn
+         keep_graph=False):    # leave the graph for another backward pass
+    "The gradient of y for each x; no tensor's `grad` is touched"
     found = {id(x): xp.zeros_like(x.data) for x in xs}
     for x, dx in walk(y, _start(y, dy, create_graph), keep_graph or create_graph):
         if id(x) in found: found[id(x)] = dx
@@ -443,7 +452,10 @@ def _mask(c, place, shape, rng, dtype):
     if rng is None or not c.dropout or place not in c.dropout_at: return None
     return xp.asarray((rng.random(shape, dtype=FLOAT) >= c.dropout) / FLOAT(1 - c.dropout), dtype=dtype)
 
-def gpt_logits(config, weights, ids, dropout_rng=None):   # a GPTConfig, Tensors by path, (B, T) ids, for dropout a Generator
+def gpt_logits(config,              # a GPTConfig
+               weights,             # Tensors by the paths of the model, as from `tensors`
+               ids,                 # integers (B, T)
+               dropout_rng=None):   # a Generator, to draw the masks that the model in training mode draws
     "The scores of a GPT (B, T, V), from the same weights as `GPT`, by Tensor operations"
     c, w, T = config, weights, ids.shape[1]
     x = embedding(w["emb.W"], ids)                           # (B, T, C)
@@ -458,7 +470,13 @@ def gpt_logits(config, weights, ids, dropout_rng=None):   # a GPTConfig, Tensors
         x = x + drop("mlp", _mlp(c, w, at + "mlp", _norm(w, at + "norm2", x)))
     return linear(_norm(w, "norm", x), w["emb.W"].T if c.tied else w["head.W"])
 
-def gpt_loss(config, weights, ids, targets, dropout_rng=None, ignore_index=-1):
+# %% ../nbs/18_autograd.ipynb #4e2e95f1
+def gpt_loss(config,              # a GPTConfig
+             weights,             # Tensors by the paths of the model, as from `tensors`
+             ids,                 # integers (B, T)
+             targets,             # integers (B, T), or ignore_index
+             dropout_rng=None,    # a Generator, to draw the masks that the model in training mode draws
+             ignore_index=-1):    # a target that is not to be learned
     "Mean cross-entropy of a GPT in nats per token, as a Tensor"
     return cross_entropy(gpt_logits(config, weights, ids, dropout_rng), targets, ignore_index)
 
@@ -468,7 +486,10 @@ def tensors(model):   # any Module
     dw = model.named_gradients()
     return {path: Tensor(w, path, dw[path]) for path, w in model.named_parameters().items()}
 
-def tape_gradients(model, ids, targets, dropout_rng=None):   # a GPT, (B, T) ids twice
+def tape_gradients(model,               # a GPT
+                   ids,                 # integers (B, T)
+                   targets,             # integers (B, T), or -1: ignored
+                   dropout_rng=None):   # a Generator, for training mode with dropout
     "The loss of a GPT and the gradient of every parameter by path, from the engine; the model is not changed"
     weights = {path: Tensor(w, path) for path, w in model.named_parameters().items()}
     loss = gpt_loss(model.config, weights, ids, targets, dropout_rng)
@@ -606,6 +627,7 @@ def _careless(y, dy, meet=lambda old, new: old + new, fit=unbroadcast, operation
 @wrong(Taped, "= instead of +=", "dx is dy times the derivative", replaces="run")
 def _(self, y, dy): _careless(y, dy, meet=lambda old, new: new)
 
+# %% ../nbs/18_autograd.ipynb #2512caca
 @wrong(Taped, "unbroadcast forgotten", "da of a + b is dy", replaces="run")
 def _(self, y, dy): _careless(y, dy, fit=lambda dx, shape: dx)
 

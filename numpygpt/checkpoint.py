@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MODEL', 'OPTIMIZER', 'TOKENIZER', 'TRAIN', 'FILES', 'sync', 'sync_names', 'aside', 'swap', 'recover', 'find',
-           'others', 'check_place', 'write', 'save', 'run_state', 'fingerprint', 'read_info', 'read_arrays',
+           'sha256', 'others', 'check_place', 'write', 'save', 'run_state', 'fingerprint', 'read_info', 'read_arrays',
            'model_config', 'load', 'open_data', 'resume']
 
 # %% ../nbs/16_checkpoint.ipynb #80118bfb
@@ -72,6 +72,11 @@ def find(folder):
             if (there / TRAIN).is_file(): return there
     raise FileNotFoundError(f"no checkpoint in {folder}: a folder with {TRAIN} and {MODEL} is needed, as `numpygpt train --out` writes it")
 
+# %% ../nbs/16_checkpoint.ipynb #a6038283
+def sha256(path):
+    "The SHA-256 of a file's bytes, in hexadecimal"
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
 # %% ../nbs/16_checkpoint.ipynb #71ea15ea
 def others(folder):
     "What lies in a folder and is no part of a checkpoint"
@@ -94,13 +99,14 @@ def write(new, model, tokenizer, run):
     save_file(model.state_dict(), new / MODEL, metadata={"format": "numpygpt"})
     if tokenizer: tokenizer.save(new / TOKENIZER)
     if run: save_file(run.optimizer.state_dict(), new / OPTIMIZER)
-    info = {"model": asdict(model.config), **(run_state(run) if run else {})}
+    digests = {name: sha256(new / name) for name in (MODEL, OPTIMIZER) if (new / name).exists()}
+    info = {"model": asdict(model.config), "sha256": digests, **(run_state(run) if run else {})}
     (new / TRAIN).write_text(json.dumps(info, indent=1), encoding="utf-8")
     sync(new)
 
 # %% ../nbs/16_checkpoint.ipynb #324578d3
 def save(folder, model, tokenizer=None, run=None):   # run: writes what `resume` needs, too
-    "Write beside `folder`, then swap: at every moment a whole checkpoint is there"
+    "Write beside `folder`, then swap: at every moment a whole checkpoint is there; ValueError where other things are in the way"
     folder, new = Path(folder).resolve(), aside(folder, "new")
     recover(folder)
     check_place(folder)
@@ -131,13 +137,17 @@ def read_info(folder):
     except ValueError as e: raise ValueError(f"{folder / TRAIN} is damaged ({e}): the checkpoint cannot be read, use an earlier copy") from None
 
 
-def read_arrays(path):
-    "Arrays by name from a safetensors file"
+def read_arrays(path, info=None):   # what train.json holds: its digest is compared
+    "Arrays by name from a safetensors file; an error says whether it is missing, cut off, or not the file that was saved"
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
     if not path.is_file(): raise FileNotFoundError(f"{path} is missing: the checkpoint is not complete, use an earlier copy")
-    try: return load_file(path)
+    try: arrays = load_file(path)
     except SafetensorError as e: raise ValueError(f"{path} is damaged or cut off ({e}): use an earlier copy") from None
+    expected = (info or {}).get("sha256", {}).get(path.name)        # None: written before digests were
+    if expected and sha256(path) != expected:
+        raise ValueError(f"{path} is not the file that was saved, by its SHA-256 in {TRAIN}: if a run is just being saved there, try again; otherwise use an earlier copy")
+    return arrays
 
 
 def model_config(info):   # what train.json holds
@@ -148,10 +158,11 @@ def model_config(info):   # what train.json holds
 
 # %% ../nbs/16_checkpoint.ipynb #84b4bf31
 def load(folder):
-    "(model in eval mode, tokenizer or None), ready to generate"
+    "(model in eval mode, tokenizer or None), ready to generate; ValueError or FileNotFoundError names the file that is damaged or missing"
     folder = find(folder)
-    model = GPT(model_config(read_info(folder)), np.random.default_rng(0))
-    model.load_state_dict(read_arrays(folder / MODEL))
+    info = read_info(folder)
+    model = GPT(model_config(info), np.random.default_rng(0))
+    model.load_state_dict(read_arrays(folder / MODEL, info))
     return model.eval(), load_tokenizer(folder / TOKENIZER) if (folder / TOKENIZER).exists() else None
 
 
@@ -172,8 +183,8 @@ def resume(folder, dataset=None, steps=None):   # dataset: the text's own unless
         raise ValueError(f"the text {info['source']!r} is not the one that this run was trained on: restore it, or start a new run")
     config = TrainConfig(**{**info["train"], **({"steps": steps} if steps else {})})
     run = Run(model_config(info), config, dataset, info["source"])
-    run.model.load_state_dict(read_arrays(folder / MODEL))
-    run.optimizer.load_state_dict(read_arrays(folder / OPTIMIZER))
+    run.model.load_state_dict(read_arrays(folder / MODEL, info))
+    run.optimizer.load_state_dict(read_arrays(folder / OPTIMIZER, info))
     run.loader.load_state_dict(info["loader"])
     run.dropout_rng.bit_generator.state, run.sample_rng.bit_generator.state = (info["generators"][k] for k in ("dropout", "sample"))
     run.index, run.val_losses = info["index"], [tuple(v) for v in info["val_losses"]]

@@ -1,4 +1,5 @@
 "The training loop: micro-batches, faults that stop it, the log, and stops that leave no trace"
+import json
 import os
 import re
 import signal
@@ -64,6 +65,30 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, stop, model, train):
     resumed = checkpoint.resume(tmp_path / "ckpt", run.dataset)
     assert losses(before) + losses(fit(resumed)) == straight
     assert not set(p.name for p in tmp_path.iterdir()) - {"ckpt"}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors"])
+def test_a_flipped_bit_is_noticed(tmp_path, name):
+    run = new_run(steps=1)
+    list(fit(run))
+    checkpoint.save(tmp_path / "ckpt", run.model, run.dataset.tokenizer, run)
+    path = tmp_path / "ckpt" / name
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name} is not the file that was saved"): checkpoint.resume(tmp_path / "ckpt", run.dataset)
+    if name == "model.safetensors":
+        with pytest.raises(ValueError, match="SHA-256"): checkpoint.load(tmp_path / "ckpt")
+
+
+def test_a_checkpoint_without_digests_is_read(tmp_path):
+    run = new_run()
+    checkpoint.save(tmp_path / "ckpt", run.model, run.dataset.tokenizer, run)
+    path = tmp_path / "ckpt" / "train.json"
+    info = json.loads(path.read_text())
+    assert set(info.pop("sha256")) == {"model.safetensors", "optimizer.safetensors"}
+    path.write_text(json.dumps(info))
+    assert checkpoint.resume(tmp_path / "ckpt", run.dataset).index == 0
 
 
 def test_dropout_is_off_while_validating():
