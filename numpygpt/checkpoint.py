@@ -146,7 +146,8 @@ def read_arrays(path, info=None):   # what train.json holds: its digest is compa
     except SafetensorError as e: raise ValueError(f"{path} is damaged or cut off ({e}): use an earlier copy") from None
     expected = (info or {}).get("sha256", {}).get(path.name)        # None: written before digests were
     if expected and sha256(path) != expected:
-        raise ValueError(f"{path} is not the file that was saved, by its SHA-256 in {TRAIN}: if a run is just being saved there, try again; otherwise use an earlier copy")
+        raise ValueError(f"{path} is not the file that was saved, by its SHA-256 in {TRAIN}: "
+                         "if a run is just being saved there, try again; otherwise use an earlier copy")
     return arrays
 
 
@@ -174,7 +175,7 @@ def open_data(source, tokenizer):   # a corpus, a text file, or a folder of toke
 
 # %% ../nbs/16_checkpoint.ipynb #301bc7a8
 def resume(folder, dataset=None, steps=None):   # dataset: the text's own unless given; steps: a new goal
-    "The run as it was when it was saved; what follows is the same, bit for bit, as without the stop"
+    "The run as it was when it was saved; what follows is the same, bit for bit, as without the stop; ValueError where text or files are others"
     folder = find(folder)
     info = read_info(folder)
     if "train" not in info: raise ValueError(f"{folder} holds a model without its training state: it can be sampled, not resumed")
