@@ -29,9 +29,12 @@ def matmul(n=1024):
     return lambda: np.matmul(a, b, out=c)
 
 
-def triad(n=1 << 24):
+def adding(n):
+    "a += b for vectors of n numbers, 2^24 in all"
     a, b = np.ones(n, np.float32), np.ones(n, np.float32)
-    return lambda: np.add(a, b, out=a)
+    def walk():
+        for _ in range((1 << 24) // n): np.add(a, b, out=a)
+    return walk
 
 
 def measure(threads, seconds=1.0):
@@ -40,7 +43,8 @@ def measure(threads, seconds=1.0):
         return {"processor": processor(), "cores": os.cpu_count(), "threads": threads, "python": platform.python_version(), "numpy": np.__version__,
                 "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
                 "gflops": {str(t): t * 2 * 1024**3 / together(matmul, t, seconds) / 1e9 for t in {1, threads}},
-                "gbytes": {str(t): t * 3 * 4 * (1 << 24) / together(triad, t, seconds) / 1e9 for t in {1, threads}}}
+                    **{name: {str(t): t * 12 * (1 << 24) / together(lambda: adding(n), t, seconds) / 1e9 for t in {1, threads}}
+                   for name, n in (("gbytes", 1 << 24), ("cache gbytes", 1 << 16))}}
 
 
 def processor():

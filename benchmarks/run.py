@@ -1,6 +1,6 @@
 """numpygpt beside PyTorch: same machine, same threads, float32, same shapes, in turn.
 
-python benchmarks/run.py [--quick] [--only NAME ...] [--threads N] [--no-compile]
+python benchmarks/run.py [--quick] [--only NAME ...] [--threads N] [--seconds S] [--no-compile]
 writes benchmarks/results.json, which chapter 19 shows, and prints it as a table."""
 import argparse
 import json
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import lru_cache
 from pathlib import Path
 from statistics import median
 
@@ -18,9 +19,8 @@ RESULTS = HERE / "results.json"
 
 import cases                                                 # noqa: E402: the line above must come first
 import machine                                               # noqa: E402
-import ours                                                  # noqa: E402
 
-from numpygpt.parallel import step_flops, usable_cores       # noqa: E402
+from numpygpt.parallel import step_flops, step_passes, usable_cores   # noqa: E402
 
 GOALS = {"step shakespeare": 1.15, "step nano": 1.15, "step 10.7M": 1.25, "generation": 1.0, "mnist": 0.8,
          "memory shakespeare": 1.0, "memory nano": 1.0, "memory 10.7M": 1.0}
@@ -32,13 +32,63 @@ def clock(function):
     return time.perf_counter() - start
 
 
-def alternate(functions, seconds, least=3):
-    "Times of each function, called in turn until `seconds` are over; the first round warms up"
-    for f in functions.values(): f()
-    times, end = {name: [] for name in functions}, time.perf_counter() + seconds
-    while len(next(iter(times.values()))) < least or time.perf_counter() < end:
-        for name, f in functions.items(): times[name].append(clock(f))
-    return times
+def make(side, case, o):
+    "The work of one side of a case, as a function that does it once"
+    if side == "ours": import ours as library
+    else: import theirs as library
+    kind, _, name = case.partition(" ")
+    if kind == "step": return library.step(*cases.STEPS[name], o.threads, **({"compiled": True} if side == "compiled" else {}))
+    if kind == "generation": return library.tokens(cases.STEPS["shakespeare"][0])
+    if kind == "mnist": return library.epoch(images(o))
+    return library.bpe(corpus()[0], int(name))
+
+
+def serve(side, case, o):
+    "In a process of its own: do the work once for each line that comes in, and answer with its time"
+    say = lambda **what: print(json.dumps(what), flush=True)
+    try:
+        once = make(side, case, o)
+        once()
+    except Exception as e: return say(error=f"{side} does not work here: {type(e).__name__}: {(str(e).splitlines() or [''])[0][:150]}")
+    say(pieces=getattr(once, "pieces", None))
+    for _ in sys.stdin: say(seconds=clock(once))
+
+
+class Side:
+    "One of those who are compared, in a process of its own: neither disturbs the other's memory or threads"
+    def __init__(self, side, case, o):
+        command = [sys.executable, __file__, "--serve", side, case, "--threads", str(o.threads), *(["--quick"] if o.quick else [])]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.first = self.hear()
+
+    def hear(self):
+        line = self.process.stdout.readline()
+        return json.loads(line) if line else {"error": f"ended with exit code {self.process.wait()}"}
+
+    def seconds(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self.hear()["seconds"]
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def alternate(case, o, names=("ours", "theirs"), least=3):
+    "Times of each side, called in turn until o.seconds are over; and why a side is missing"
+    sides = {name: Side(name, case, o) for name in names}
+    notes = [s.first["error"] for s in sides.values() if "error" in s.first]
+    going = {name: s for name, s in sides.items() if "error" not in s.first}
+    times, end = {name: [] for name in going}, time.perf_counter() + o.seconds
+    try:
+        while len(times["ours"]) < least or time.perf_counter() < end:
+            for name, s in going.items():
+                time.sleep(0.02)                             # OpenMP's threads spin for a while after their work
+                times[name].append(s.seconds())
+    finally:
+        for s in sides.values(): s.close()
+    return times, sides["ours"].first.get("pieces"), "; ".join(notes)
 
 
 def quartiles(values):
@@ -55,55 +105,37 @@ def compared(times):
     return row
 
 
-def compiled_step(config, size, threads):
-    "A compiled PyTorch step, or why there is none"
-    import theirs
-    try:
-        once = theirs.step(config, size, threads, compiled=True)
-        once()
-        return once, None
-    except Exception as e: return None, f"torch.compile does not work here: {type(e).__name__}: {(str(e).splitlines() or [''])[0][:150]}"
+def step(case, o):
+    config, size = cases.STEPS[case.partition(" ")[2]]
+    times, pieces, note = alternate(case, o, ("ours", "theirs", "compiled") if o.compile else ("ours", "theirs"))
+    row, flops = compared(times), step_flops(config, size)
+    return {**row, "unit": "s", "note": note, "flops": flops, "passes": step_passes(config, size, pieces), "gflops": flops / row["ours"] / 1e9}
 
 
-def step(name, o):
-    import theirs
-    config, size = cases.STEPS[name]
-    functions = {"ours": ours.step(config, size, o.threads), "theirs": theirs.step(config, size, o.threads)}
-    once, why = compiled_step(config, size, o.threads) if o.compile else (None, "torch.compile was not asked for")
-    if once: functions["compiled"] = once
-    try: row = compared(alternate(functions, o.seconds))
-    finally: functions["ours"].close()
-    flops = step_flops(config, size)
-    return {**row, "unit": "s", "note": why, "flops": flops, "gflops": flops / row["ours"] / 1e9}
+def shares(row, m, threads):
+    "Of the matmul peak; and of the roof, under which the element-wise passes have their time, too"
+    row["share of peak"] = row["gflops"] / m["gflops"][threads]
+    roof = row["flops"] / m["gflops"][threads] / 1e9 + 4 * row["passes"] / m["cache gbytes"][threads] / 1e9
+    row["share of roof"] = roof / row["ours"]
 
 
-def generation(o):
-    import theirs
-    import torch
-    torch.set_num_threads(1)                                 # one token at a time: a second thread only waits, for both
-    config = cases.STEPS["shakespeare"][0]
-    return {**compared(alternate({"ours": ours.tokens(config), "theirs": theirs.tokens(config)}, o.seconds)), "unit": f"s for {cases.TOKENS} tokens"}
+def images(o): return 6_400 if o.quick else cases.MNIST["images"]
 
 
-def mnist(o):
-    import theirs
-    import torch
-    torch.set_num_threads(1)
-    images = 6_400 if o.quick else cases.MNIST["images"]
-    return {**compared(alternate({"ours": ours.epoch(images), "theirs": theirs.epoch(images)}, o.seconds)), "unit": f"s for {images:,} images"}
+def other(case, o):
+    "Generation, MNIST, BPE"
+    times, _, note = alternate(case, o)
+    unit = {"generation": f"s for {cases.TOKENS} tokens", "mnist": f"s for {images(o):,} images"}.get(case, "s")
+    if case.startswith("bpe"): note = "; ".join(filter(None, [corpus()[1], "theirs: Hugging Face tokenizers", note]))
+    return {**compared(times), "unit": unit, "note": note}
 
 
-def bpe(size, o):
+@lru_cache
+def corpus():
+    "Tinyshakespeare, or without it and without a network as much text of our own"
     from numpygpt.data import load_text, tinyplays
-    try: text, what = load_text("shakespeare"), "tinyshakespeare"
-    except Exception: text, what = tinyplays(1_000_000), "tinyplays"
-    functions = {"ours": ours.bpe(text, size)}
-    try:
-        import theirs
-        functions["theirs"] = theirs.bpe(text, size)
-        functions["theirs"]()
-    except ImportError: functions.pop("theirs", None)
-    return {**compared(alternate(functions, 0 if o.quick else o.seconds / 2, least=1 if o.quick else 3)), "unit": "s", "note": f"{what}; theirs: Hugging Face tokenizers"}
+    try: return load_text("shakespeare"), "tinyshakespeare"
+    except Exception: return tinyplays(1_115_394), "tinyplays, for want of tinyshakespeare"
 
 
 def tree(pid):
@@ -121,33 +153,25 @@ def proportional(pid):
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
-def peak(side, name, threads):
-    "Largest memory in bytes of a process of its own, with its workers, that does three steps"
-    child = subprocess.Popen([sys.executable, __file__, "--work", side, name, "--threads", str(threads)], stdout=subprocess.DEVNULL)
-    top, stop = [0], threading.Event()
+def peak(side, case, o):
+    "Largest memory in bytes of a process and its workers in four steps"
+    runner, top, stop = Side(side, case, o), [0], threading.Event()
     def watch():
-        while not stop.wait(0.01): top[0] = max(top[0], sum(map(proportional, tree(child.pid))))
+        while not stop.wait(0.01): top[0] = max(top[0], sum(map(proportional, tree(runner.process.pid))))
     watcher = threading.Thread(target=watch)
     watcher.start()
-    try: code = child.wait()
+    try:
+        for _ in range(3): runner.seconds()
     finally:
         stop.set()
         watcher.join()
-    if code: raise RuntimeError(f"the memory run of {side}, {name} ended with exit code {code}")
+        runner.close()
     return top[0]
 
 
-def memory(name, o):
-    row = {side: peak(side, name, o.threads) / 1e6 for side in ("ours", "theirs")}
+def memory(case, o):
+    row = {side: peak(side, case.replace("memory", "step"), o) / 1e6 for side in ("ours", "theirs")}
     return {**row, "ratio theirs": row["ours"] / row["theirs"], "unit": "MB, the whole process"}
-
-
-def three_steps(side, name, threads):
-    config, size = cases.STEPS[name]
-    if side == "theirs": import theirs as library
-    else: library = ours
-    once = library.step(config, size, threads)
-    for _ in range(3): once()
 
 
 def lines(results):
@@ -165,27 +189,28 @@ def main():
     parser.add_argument("--quick", action="store_true", help="about a minute, wider quartiles")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="comparisons whose name contains one of these")
     parser.add_argument("--threads", type=int, default=usable_cores(), help="for both sides; all usable cores unless told")
+    parser.add_argument("--seconds", type=float, default=30, help="of each comparison in turn")
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave torch.compile out")
-    parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     o = parser.parse_args()
-    if o.work: return three_steps(*o.work, o.threads)
-    o.seconds, o.compile = (3, False) if o.quick else (30, o.compile)
-    todo = {**{f"step {n}": lambda n=n: step(n, o) for n in cases.STEPS}, "generation": lambda: generation(o),
-            **{f"bpe {n}": lambda n=n: bpe(n, o) for n in (512, 1000, 8000)}, "mnist": lambda: mnist(o),
-            **{f"memory {n}": lambda n=n: memory(n, o) for n in cases.STEPS}}
+    if o.serve: return serve(*o.serve, o)
+    if o.quick: o.seconds, o.compile = 3, False
+    todo = {**{f"step {n}": step for n in cases.STEPS}, "generation": other, **{f"bpe {n}": other for n in (512, 1000, 8000)}, "mnist": other,
+            **{f"memory {n}": memory for n in cases.STEPS}}
     results = json.loads(RESULTS.read_text()) if o.only and RESULTS.exists() else {"rows": {}}
     results["machine"] = machine.measure(o.threads, 0.5 if o.quick else 2)
     for name, run in todo.items():
         if o.only and not any(part in name for part in o.only): continue
         print(f"{name} …", file=sys.stderr, flush=True)
-        row = results["rows"][name] = run()
-        if "gflops" in row: row["share of peak"] = row["gflops"] / results["machine"]["gflops"][str(o.threads)]
+        row = results["rows"][name] = run(name, o)
+        if "gflops" in row: shares(row, results["machine"], str(o.threads))
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     m = results["machine"]
     print(f"{m['processor']}, {o.threads} threads, load before {m['load']}: {m['gflops'][str(o.threads)]:.0f} GFLOP/s, {m['gbytes'][str(o.threads)]:.0f} GB/s")
     print(*lines(results), *(f"{n}: {r['note']}" for n, r in results["rows"].items() if r.get("note")), sep="\n")
     for n, r in results["rows"].items():
-        if "share of peak" in r: print(f"{n}: {r['gflops']:.0f} GFLOP/s, {r['share of peak']:.0%} of this machine's matmul peak")
+        if "share of roof" in r: print(f"{n}: {r['gflops']:.0f} GFLOP/s, {r['share of peak']:.0%} of this machine's matmul peak, {r['share of roof']:.0%} of its roof")
+    if m["load"] and m["load"] > 0.5: print(f"The machine was busy before this began (load {m['load']:.1f}): the ratios are not to be relied on.")
 
 
 if __name__ == "__main__": main()

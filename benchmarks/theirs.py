@@ -69,6 +69,7 @@ def step(config, size, threads, compiled=False):
 
 
 def tokens(config):
+    torch.set_num_threads(1)                                 # for one token at a time a second thread only waits
     torch.manual_seed(1)
     model, D = GPT(config).eval(), config.n_embd // config.n_head
     cache = [[torch.empty(1, config.n_kv_head, config.context, D) for _ in "kv"] for _ in model.blocks]
@@ -86,6 +87,7 @@ def tokens(config):
 
 
 def epoch(images):
+    torch.set_num_threads(1)                                 # as above
     torch.manual_seed(1)
     n, h, out = MNIST["sizes"]
     model, b = nn.Sequential(nn.Linear(n, h), nn.ReLU(), nn.Linear(h, out)), MNIST["batch"]

@@ -24,16 +24,13 @@ from functools import partial
 from pathlib import Path
 
 # %% ../nbs/18_autograd.ipynb #5505a2fa
-from .activations import _erf
-from .attention import causal, fold, merge, unfold
+from .attention import causal, merge
 from .attention import split as split_heads
-from .backend import FLOAT, xp
+from .backend import FLOAT, get_device, xp
 from .embedding import scatter_add, sinusoidal
 from .gradcheck import wrong
-from .losses import cross_entropy as fused_cross_entropy
 from .module import Module, rows, unbroadcast
 from .rope import angles
-from .transformer import GPT, GPTConfig
 
 # %% ../nbs/18_autograd.ipynb #b8bcd83d
 OPERATIONS = {}      # name -> (function on arrays, k -> the VJP for input k)
@@ -55,11 +52,17 @@ operation("neg", operator.neg, lambda dy, y, a: -dy)
 operation("matmul", operator.matmul, lambda dy, y, a, b: dy @ b.swapaxes(-1, -2), lambda dy, y, a, b: a.swapaxes(-1, -2) @ dy)
 
 # %% ../nbs/18_autograd.ipynb #0d13cb6c
+def _erf(x):
+    "The error function of SciPy, or of CuPy on a GPU"
+    if get_device() == "cpu": from scipy.special import erf
+    else: from cupyx.scipy.special import erf
+    return erf(x)
+
 operation("exp", lambda x: xp.exp(x), lambda dy, y, x: dy * y)
 operation("log", lambda x: xp.log(x), lambda dy, y, x: dy / x)
 operation("tanh", lambda x: xp.tanh(x), lambda dy, y, x: dy * (1 - y * y))
 operation("sqrt", lambda x: xp.sqrt(x), lambda dy, y, x: 0.5 * dy / y)
-operation("erf", lambda x: _erf(x), lambda dy, y, x: dy * (2 / math.sqrt(math.pi)) * exp(-x * x))
+operation("erf", _erf, lambda dy, y, x: dy * (2 / math.sqrt(math.pi)) * exp(-x * x))
 
 # %% ../nbs/18_autograd.ipynb #9fb874a4
 operation("reshape", lambda x, shape: x.reshape(shape), lambda dy, y, x, shape: dy.reshape(x.shape))
@@ -107,7 +110,10 @@ def _einsum_vjp(k, dy, y, *xs, spec):
     part = "".join(c for c in ins[k] if c in known)
     dx = einsum(",".join([out, *(s for s, _ in rest)]) + "->" + part, dy, *(x for _, x in rest))
     if part == ins[k]: return dx
-    return broadcast_to(dx.reshape(tuple(n if c in known else 1 for c, n in zip(ins[k], xs[k].shape))), xs[k].shape)
+    shape = xs[k].shape
+    letters = ins[k].replace("...", "." * (len(shape) - len(ins[k]) + 3))       # one for each axis
+    dx = unbroadcast(dx, tuple(n for c, n in zip(letters, shape) if c in known))
+    return broadcast_to(dx.reshape(tuple(n if c in known else 1 for c, n in zip(letters, shape))), shape)
 
 operation("einsum", lambda *xs, spec: xp.einsum(spec, *xs, optimize=True), each=_einsum_vjp)
 
@@ -128,19 +134,19 @@ class Creator:
         self.output = self.reference(output)             # weak: the output holds this creator, and a circle would hold both
 
     def parents(self):
-        "The inputs, or an error if they were let go"
+        "The inputs; RuntimeError if they were let go"
         if self.inputs is None:
             raise RuntimeError(f"an earlier backward pass released this graph (at {self.operation!r}): "
                                "give that pass keep_graph=True, or compute the result again")
         return self.inputs
 
-    def vjps(self, dy, operations=OPERATIONS):
+    def vjps(self, dy):
         "(x, dx) for each input that is a Tensor: arrays for an array dy, Tensors for a Tensor"
         everything = self.output(), *self.parents()
         y, *xs = everything if isinstance(dy, Tensor) else map(value, everything)
         for k, x in enumerate(self.inputs):
             if isinstance(x, Tensor):
-                dx = operations[self.operation][1](k)(dy, y, *xs, **self.options)
+                dx = OPERATIONS[self.operation][1](k)(dy, y, *xs, **self.options)
                 yield x, unbroadcast(dx, x.shape)
 
 # %% ../nbs/18_autograd.ipynb #29e1d77d
@@ -161,7 +167,7 @@ class ArrayMethods:
         centred = self - self.mean(axis, keepdims=True)
         return (centred * centred).mean(axis, keepdims)
 
-    def reshape(self, *shape): return apply("reshape", self, shape=shape[0] if isinstance(shape[0], tuple) else shape)
+    def reshape(self, *shape): return apply("reshape", self, shape=tuple(shape[0]) if isinstance(shape[0], (tuple, list)) else shape)
 
     def transpose(self, *axes):
         axes = axes[0] if axes and isinstance(axes[0], (tuple, list)) else axes or range(self.ndim)[::-1]
@@ -202,11 +208,13 @@ class Tensor(ArrayMethods):
             if x.creator is None: x.accumulate(dx)
 
     def accumulate(self, dx):
+        "Add to `grad`; the first time a copy is made"
         if self.grad is None: self.grad = dx if isinstance(dx, Tensor) else xp.array(dx)
         elif isinstance(dx, Tensor): self.grad = self.grad + dx
         else: self.grad += dx                            # in place: it may be a view into a Flat
 
     def zero_grad(self):
+        "Fill `grad` with zeros; one that is a Tensor is dropped"
         if isinstance(self.grad, Tensor): self.grad = None
         elif self.grad is not None: self.grad.fill(0)
 
@@ -247,7 +255,9 @@ for name in ("lt", "le", "gt", "ge"): _attach_comparison(name, getattr(operator,
 for name in ("eq", "ne"): _attach_comparison(name, getattr(operator, name), lambda x: x)
 
 # %% ../nbs/18_autograd.ipynb #554163b6
-def walk(y, dy, keep_graph=False):
+def walk(y,                    # a Tensor
+         dy,                   # its gradient: an array, or a Tensor where gradients are to be differentiated
+         keep_graph=False):    # leave the graph for another walk
     "(x, dL/dx) for everything y was made of, itself included, latest generation first: each gradient is complete"
     grads, heap, ticket = {id(y): dy}, [(0, 0, y)], itertools.count(1)
     while heap:
@@ -279,7 +289,7 @@ def grad(y,                    # a Tensor
          dy=None,              # a weight for each entry of y; 1 where y is one number
          create_graph=False,   # gradients that can be differentiated in their turn
          keep_graph=False):    # leave the graph for another backward pass
-    "The gradient of y for each x; no tensor's `grad` is touched"
+    "The gradient of y for each x, zeros where y does not depend on it; no tensor's `grad` is touched"
     found = {id(x): xp.zeros_like(x.data) for x in xs}
     for x, dx in walk(y, _start(y, dy, create_graph), keep_graph or create_graph):
         if id(x) in found: found[id(x)] = dx
@@ -321,6 +331,7 @@ def masked_fill(x, mask, number):
 
 def einsum(spec, *xs):   # with "->" written out
     "Sum of products, as NumPy's; no letter twice in one operand"
+    spec = spec.replace(" ", "")
     ins, arrow, _ = spec.partition("->")
     if not arrow or any(s.count(c) > 1 for s in ins.split(",") for c in s if c != "."):
         raise ValueError(f"einsum needs a spec with -> and no letter twice in one operand, such as 'ij,jk->ik'; got {spec!r}")
@@ -343,7 +354,7 @@ def stack(xs, axis=0):
     return concatenate([x.reshape(*x.shape[:axis], 1, *x.shape[axis:]) for x in xs], axis)
 
 def split(x, parts, axis=0):   # how many equal ones
-    "Cut into equal parts along an axis"
+    "Cut into equal parts along an axis; ValueError where the axis cannot be cut so"
     axis %= x.ndim
     size, rest = divmod(x.shape[axis], parts)
     if rest: raise ValueError(f"an axis of {x.shape[axis]} cannot be cut into {parts} equal parts")
@@ -367,11 +378,11 @@ def swiglu(a, b):
     return silu(a) * b
 
 def gelu(x):
-    "x Phi(x), by the tanh formula"
+    "x Phi(x), by the tanh formula (Hendrycks & Gimpel 2016, section 2)"
     return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
 
 def gelu_exact(x):
-    "x Phi(x)"
+    "x Phi(x), with Phi the normal distribution function"
     return 0.5 * x * (1 + erf(x * (1 / math.sqrt(2))))
 
 # %% ../nbs/18_autograd.ipynb #053c2238
@@ -385,17 +396,17 @@ def log_softmax(x, axis=-1):
     z = x - x.real.max(axis, keepdims=True)
     return z - log(exp(z).sum(axis, keepdims=True))
 
-def layer_norm(x, g, b, eps=1e-5):
+def layer_norm(x, g, b, eps=1e-5):   # (..., C), (C,) twice
     "g (x - mean) / std + b over the last axis"
     n = x - x.mean(-1, keepdims=True)
     return g * (n / sqrt((n * n).mean(-1, keepdims=True) + eps)) + b
 
-def rms_norm(x, g, eps=1e-5):
+def rms_norm(x, g, eps=1e-5):   # (..., C), (C,)
     "g x / rms(x) over the last axis"
     return g * (x / sqrt((x * x).mean(-1, keepdims=True) + eps))
 
 # %% ../nbs/18_autograd.ipynb #11440540
-def linear(x, W, b=None):
+def linear(x, W, b=None):   # (..., n_in), (n_in, n_out), (n_out,)
     "x W + b over the last axis"
     y = rows(x) @ W
     if b is not None: y = y + b
@@ -421,8 +432,11 @@ def attend(q, k, v, mask):   # (..., T, D), (..., S, D) twice, a boolean (T, S):
     s = q @ k.swapaxes(-1, -2) * (1 / math.sqrt(q.shape[-1]))
     return softmax(masked_fill(s, ~mask, -math.inf)) @ v
 
-def cross_entropy(logits, targets, ignore_index=-1, count=None):
-    "Mean of -log softmax(logits)[target] over the targets that are not ignored"
+def cross_entropy(logits,            # (..., V)
+                  targets,           # integers (...), from 0 to V-1, or ignore_index
+                  ignore_index=-1,   # a target that is not to be learned
+                  count=None):       # what to divide by; the number of targets that are not ignored, unless told
+    "Mean of -log softmax(logits)[target] in nats over the targets that are not ignored"
     t = targets.reshape(-1)
     kept = t != ignore_index
     n = count or max(int(kept.sum()), 1)
@@ -557,7 +571,7 @@ def _render(source, kind):
     return subprocess.run(["dot", f"-T{kind}"], input=source.encode(), capture_output=True, check=True).stdout
 
 class Graph:
-    "DOT text that shows itself as a picture in a notebook, where Graphviz is installed"
+    "DOT text, in `source`, that shows itself as a picture in a notebook, and as text where Graphviz is absent"
     def __init__(self, source): self.source = source
     def __repr__(self): return self.source
     def _repr_svg_(self): return _render(self.source, "svg").decode() if shutil.which("dot") else None
@@ -592,7 +606,9 @@ class Taped(Module):
         self.run(y, dy)
         return tuple(xp.zeros_like(x.data) if x.grad is None else x.grad for x in xs)
 
-    def run(self, y, dy): y.backward(dy)
+    def run(self, y, dy):
+        "The engine's part, which the wrong versions replace"
+        y.backward(dy)
 
 # %% ../nbs/18_autograd.ipynb #dfcf9b59
 @wrong(Taped, "depth first", "a gradient that has arrived can be passed on; and mark what was visited, or it is done twice", replaces="run")

@@ -114,7 +114,7 @@ def micro_batch_size(model_config):
 
 
 def accumulate(model, x, y, micro_batch=None):   # (B, T) token ids, (B, T) targets, sequences at a time
-    "The loss of the whole batch; its gradient is added into the model, one micro-batch at a time"
+    "The loss of the whole batch in nats per token, a scalar on the device; its gradient is added into the model, one micro-batch at a time"
     n = micro_batch or micro_batch_size(model.config)
     count, loss = int((y != -1).sum()), 0
     for i in range(0, len(x), n):
@@ -125,7 +125,7 @@ def accumulate(model, x, y, micro_batch=None):   # (B, T) token ids, (B, T) targ
 
 # %% ../nbs/15_training.ipynb #b905df0f
 def train_step(run):
-    "One update: forward, backward, clip, step"
+    "One update: forward, backward, clip, step; FloatingPointError, with the weights untouched, where a number is not finite"
     start, c = time.perf_counter(), run.config
     x, y = run.loader.next()
     run.flat.zero_grad()
@@ -141,7 +141,7 @@ def train_step(run):
 
 # %% ../nbs/15_training.ipynb #a4f06951
 def evaluate(model, tokens, batch_size=12, batches=0):   # batches: how many, evenly spread over the text; 0: all
-    "Mean loss in nats per token over windows that do not overlap, in eval mode"
+    "Mean loss in nats per token over windows that do not overlap, in eval mode; the model's mode is put back"
     windows, m = Windows(tokens, model.config.context), micro_batch_size(model.config)
     starts = np.arange(0, len(windows), model.config.context)
     at = np.array_split(starts, math.ceil(len(starts) / batch_size))
@@ -296,7 +296,7 @@ class Preset:
 
 
 PRESETS = {
-    "tiny": Preset(dict(context=64, n_layer=2, n_embd=96, n_head=4), dict(steps=400, batch_size=16, lr=3e-3, warmup=40, eval_every=100, eval_batches=10),
+    "tiny": Preset(dict(context=192, n_layer=2, n_embd=64, n_head=2), dict(steps=1800, batch_size=3, lr=8e-3, warmup=180, eval_every=300, eval_batches=30),
                    "tinyplays", "char"),
     "nano": Preset(dict(context=64, n_layer=4, n_embd=128, n_head=4), dict(steps=2000, batch_size=12, lr=1e-3), "shakespeare", "char"),
     "shakespeare": Preset(dict(vocab_size=512, context=128, n_layer=4, n_embd=256, n_head=8, n_kv_head=4, n_hidden=1024, dropout=0.1, dropout_at=("mlp",)),

@@ -195,6 +195,30 @@ def test_no_process_and_no_shared_memory_outlives_a_script(end, send):
     if send is None and "0" not in end and "exit" not in end: assert script.returncode == 0 and not errors
 
 
+@linux
+def test_workers_end_when_their_replicas_are_forgotten():
+    model, flat = parts()
+    replicas = Replicas(model, flat, 2, "process")
+    replicas.accumulate(*batch())
+    pids, limits = [w.pid for w in replicas.team.workers], replicas.limits
+    del replicas
+    assert gone(pids)
+    limits.restore_original_limits()
+
+
+@linux
+@pytest.mark.skipif(not parallel.hold_memory(False), reason="the C library is not glibc")
+def test_held_memory_costs_no_page_faults():
+    script = ("import resource, sys, numpy as np; from numpygpt.parallel import hold_memory\n"
+              "if sys.argv[1] == 'held': hold_memory()\n"
+              "def use(): return sum(float((np.ones(1 << n, 'f4') + 1)[0]) for n in (16, 18, 20))\n"
+              "use(); before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+              "for _ in range(20): use()\n"
+              "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)")
+    faults = {how: int(subprocess.run([sys.executable, "-c", script, how], capture_output=True, text=True, check=True).stdout) for how in ("held", "not")}
+    assert faults["held"] < 100 and faults["held"] < faults["not"]
+
+
 def test_settings_are_checked():
     model, flat = parts()
     with pytest.raises(ValueError, match="kind must be"): Replicas(model, flat, kind="fiber")
