@@ -358,7 +358,7 @@ class Processes:
         for worker in self.workers: worker.join()
         for pipe in self.pipes: pipe.close()
 
-
+# %% ../nbs/19_speed.ipynb #e58a7da2
 TEAMS = {"thread": Threads, "process": Processes}
 
 

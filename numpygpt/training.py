@@ -296,7 +296,7 @@ class Preset:
 
 
 PRESETS = {
-    "tiny": Preset(dict(context=192, n_layer=2, n_embd=64, n_head=2), dict(steps=1800, batch_size=3, lr=8e-3, warmup=180, eval_every=300, eval_batches=30),
+    "tiny": Preset(dict(context=192, n_layer=2, n_embd=64, n_head=2), dict(steps=1800, batch_size=3, lr=1.2e-2, warmup=180, floor=0.0, eval_every=300, eval_batches=30),
                    "tinyplays", "char"),
     "nano": Preset(dict(context=64, n_layer=4, n_embd=128, n_head=4), dict(steps=2000, batch_size=12, lr=1e-3), "shakespeare", "char"),
     "shakespeare": Preset(dict(vocab_size=512, context=128, n_layer=4, n_embd=256, n_head=8, n_kv_head=4, n_hidden=1024, dropout=0.1, dropout_at=("mlp",)),
