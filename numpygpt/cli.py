@@ -23,6 +23,7 @@ from .backend import get_device
 from .bpe import BPETokenizer, CharTokenizer, WordTokenizer
 from .data import TINYPLAYS_BITS, Dataset, load_text, split_text
 from .generate import generate
+from .parallel import Replicas
 from .training import PRESETS, Run, TrainConfig, cut_log, fit, plot_log, read_log, record
 from .transformer import GPTConfig
 
@@ -71,7 +72,8 @@ class Train:
     tokenizer: Tokenizer | None = None                      # for a text: characters, words, or byte-level BPE
     out: Path | None = None                                 # folder for the run; runs/PRESET unless told
     sample: int = 200                                       # tokens to show before and after; 0: none
-    resume: Path | None = None                              # go on with the run in this folder (only --steps may be given with it)
+    workers: int = 0                                        # processes that share each batch; 0: one for each usable core
+    resume: Path | None = None                              # go on with the run in this folder (--steps, --sample and --workers may be given with it)
     model: tyro.conf.OmitArgPrefixes[GPTConfig] = field(default_factory=GPTConfig)
     train: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
 
@@ -88,13 +90,14 @@ class Train:
         out = self.out or free_folder(self.preset)
         if holds_run(out):
             raise ValueError(f"{out} already holds a run: go on with it by `numpygpt train --resume {out}`, or choose another --out")
-        train(self.new_run(), out, self.sample)
+        train(self.new_run(), out, self.sample, self.workers)
 
     def go_on(self):
         "The saved run, to its end or to a new one"
-        if fixed := self.given - {"--resume", "--steps", "--sample"}:
+        if fixed := self.given - {"--resume", "--steps", "--sample", "--workers"}:
             raise ValueError(f"a resumed run keeps its settings: leave out {', '.join(sorted(fixed))}, or start a new run")
-        train(checkpoint.resume(self.resume, steps=self.train.steps if "--steps" in self.given else None), self.resume, self.sample)
+        run = checkpoint.resume(self.resume, steps=self.train.steps if "--steps" in self.given else None)
+        train(run, self.resume, self.sample, self.workers)
 
     def new_run(self):
         "Dataset, tokenizer and model as the flags say"
@@ -132,16 +135,16 @@ def stop_signals():
         for s, old in before.items(): signal.signal(s, old)
 
 # %% ../nbs/20_cli.ipynb #8be8eaa5
-def train(run, out, sample):
-    "The training loop of the command line: bar, log, checkpoints, samples"
-    from threadpoolctl import threadpool_limits
+def train(run, out, sample, workers=0):
+    "The training loop of the command line: workers, bar, log, checkpoints, samples"
     from tqdm.auto import tqdm
     out.mkdir(parents=True, exist_ok=True)
     cut_log(out / "log.jsonl", run.index)
     print(f"{run.model.n_params:,} parameters, {len(run.dataset.train):,} tokens of {run.dataset.vocab_size} kinds, on the {get_device()}; writing to {out}")
     show(run, sample, "before training" if run.index == 0 else f"after {run.index} steps")
     save = lambda: checkpoint.save(out / "checkpoint", run.model, run.dataset.tokenizer, run)
-    with threadpool_limits(1, "blas"), stop_signals() as stop, tqdm(total=run.config.steps, initial=run.index, unit="step") as bar:
+    with Replicas(run.model, run.flat, workers or None) as team, stop_signals() as stop, tqdm(total=run.config.steps, initial=run.index, unit="step") as bar:
+        run.accumulate = lambda x, y: team.accumulate(x, y, run.config.micro_batch)
         for step in record(fit(run), out / "log.jsonl"):
             bar.set_postfix_str(f"loss {step.loss:.3f}, {step.tokens_per_s:,.0f} tokens/s")
             bar.update()

@@ -101,6 +101,7 @@ class Run:
         self.optimizer = make_optimizer(self.flat, config)
         self.loader = DataLoader(Windows(dataset.train, model_config.context), config.batch_size, seed=int(data.integers(2**31)))
         self.index, self.val_losses = 0, []     # updates done; (index, loss) of each validation
+        self.accumulate = lambda x, y: accumulate(self.model, x, y, config.micro_batch)     # chapter 19 puts all cores here
 
     def lr(self):
         "The learning rate of the next step"
@@ -129,7 +130,8 @@ def train_step(run):
     start, c = time.perf_counter(), run.config
     x, y = run.loader.next()
     run.flat.zero_grad()
-    loss = float(accumulate(run.model.train(), x, y, c.micro_batch))        # host scalar one of two
+    run.model.train()
+    loss = float(run.accumulate(x, y))                                      # host scalar one of two
     norm = clip_grad_norm(run.flat.dw, c.clip or math.inf)                  # host scalar two of two
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise FloatingPointError(f"step {run.index + 1}: the loss is {loss} and the gradient norm {norm}; first at fault: "

@@ -150,7 +150,8 @@ def test_a_worker_that_is_killed_is_reported():
 
 
 SCRIPT = """
-import os, sys, numpy as np
+import os, signal, sys, numpy as np
+signal.signal(signal.SIGINT, signal.default_int_handler)       # a shell's background job starts with Ctrl-C ignored
 from numpygpt.module import Flat
 from numpygpt.parallel import Replicas
 from numpygpt.transformer import GPT, GPTConfig

@@ -154,6 +154,13 @@ def test_a_signal_saves_and_resuming_gives_the_same_losses(tmp_path, kind):
     assert losses(read_log(log)) == losses(read_log(tmp_path / "straight" / "log.jsonl"))
 
 
+def test_the_number_of_workers_changes_nothing(tmp_path):
+    for workers in (1, 2):
+        process = numpygpt("train", *SHORT, "--dropout", 0.1, "--workers", workers, "--out", tmp_path / str(workers))
+        assert process.wait(120) == 0, process.stderr.read()
+    assert losses(read_log(tmp_path / "1" / "log.jsonl")) == losses(read_log(tmp_path / "2" / "log.jsonl"))
+
+
 def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path):
     out = tmp_path / "run"
     process = numpygpt("train", *SHORT, "--out", out)
