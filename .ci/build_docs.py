@@ -77,8 +77,8 @@ def pandoc(nb, folder, *args):
 
 
 def plain_site(cfg, files):
-    "All pages and README.md by pandoc"
-    root, out, base = Path(cfg.config_path), Path(cfg.doc_path), f"{cfg.doc_host}{cfg.doc_baseurl}/"
+    "All pages by pandoc"
+    out, base = Path(cfg.doc_path), f"{cfg.doc_host}{cfg.doc_baseurl}/"
     pages = [page(f, base) for f in files]
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
@@ -91,29 +91,32 @@ def plain_site(cfg, files):
             text = pandoc(nb, folder, "-f", "ipynb+raw_html", "-t", "html5", "--mathml", "-s", "--wrap=none", "--toc", "--toc-depth=2",
                           "-H", folder / "head.html", "-B", folder / "nav.html", "-M", f"title={title}", "-M", f"subtitle={description}", "-M", "lang=en")
             (out / name).write_text(re.sub(r'href="(\d\d_)?([\w.]+)\.ipynb', r'href="\2.html', text), encoding="utf-8")
-        write_readme(root, pages[0], base, folder)
-    return len(pages)
+    print(f"{len(pages)} pages in {out}; with Quarto installed (nbdev_install_quarto), the full site is built")
 
 
-def write_readme(root, index, base, folder):
-    "README.md is the index notebook"
-    nb, title, description, _ = index
+def write_readme(cfg, index):
+    "README.md is the index notebook, made by pandoc either way, so that it does not depend on who built it"
+    base = f"{cfg.doc_host}{cfg.doc_baseurl}/"
+    nb, title, description, _ = page(index, base)
     for cell in nb.cells: cell.source = re.sub(r"\]\(((?!http)[\w./#-]+\.html)", rf"]({base}\1", cell.source)
-    text = pandoc(nb, folder, "-f", "ipynb", "-t", "gfm-raw_html", "--wrap=none")
+    with tempfile.TemporaryDirectory() as folder: text = pandoc(nb, Path(folder), "-f", "ipynb", "-t", "gfm-raw_html", "--wrap=none")
     text = re.sub(r"\]\(((?!http)[\w./-]+\.ipynb)", r"](nbs/\1", text)
-    (root / "README.md").write_text(f"<!-- made from nbs/index.ipynb: edit that notebook -->\n\n# {title}\n\n> {description}\n\n{text.strip()}\n", encoding="utf-8")
+    readme = f"<!-- made from nbs/index.ipynb: edit that notebook -->\n\n# {title}\n\n> {description}\n\n{text.strip()}\n"
+    (Path(cfg.config_path) / "README.md").write_text(readme, encoding="utf-8")
 
 
 def main():
     warnings.simplefilter("ignore")
     cfg = get_config()
     root = Path(cfg.config_path)
-    if shutil.which("quarto") and "--plain" not in sys.argv: return subprocess.run(["nbdev_docs"], cwd=root, check=True)
+    quarto = shutil.which("quarto") and "--plain" not in sys.argv
+    if quarto: subprocess.run([Path(sys.executable).parent / "nbdev_docs"], cwd=root, check=True)
     _build_modidx()
     shutil.rmtree(root / "_proc", ignore_errors=True)
     proc_nbs(n_workers=0)
     files = sorted((root / "_proc").rglob("*.ipynb"), key=lambda p: (p.name != "index.ipynb", p.name))
-    print(f"{plain_site(cfg, files)} pages in {cfg.doc_path}; README.md written. With Quarto installed (nbdev_install_quarto), the full site is built")
+    if not quarto: plain_site(cfg, files)
+    write_readme(cfg, files[0])
 
 
 if __name__ == "__main__": main()
