@@ -2,6 +2,7 @@
 
 The pandoc pages have what matters (text, MathML, figures with alt text, API tables, links) and need no network to read.
 nbdev does its own processing first: it resolves links to symbols and renders `show_doc`."""
+import base64
 import html
 import re
 import shutil
@@ -53,6 +54,13 @@ def page(path, base):
     return nb, front.get("title", path.stem), front.get("description", ""), front.get("output-file", path.stem + ".html")
 
 
+def embedded(output):
+    "A picture among the outputs as a data address, or None"
+    data = output.get("data", {})
+    if "image/svg+xml" in data: return "data:image/svg+xml;base64," + base64.b64encode("".join(data["image/svg+xml"]).encode()).decode()
+    return "data:image/png;base64," + "".join(data["image/png"]).replace("\n", "") if "image/png" in data else None
+
+
 def code(cell):
     "A code cell as the cells that show it: `show_doc` becomes its markdown, a figure gets its alt text"
     opts, cell.source = options(cell)
@@ -62,11 +70,10 @@ def code(cell):
     for o in cell.outputs:
         o.setdefault("metadata", {}) if o.output_type in ("execute_result", "display_data") else None
         if o.output_type == "execute_result": o.execution_count = 1
-        if "image/png" in o.get("data", {}):
+        if data := embedded(o):
             alt = html.escape(opts.get("fig-alt", ""), quote=True)
-            png = "".join(o.data["image/png"]).replace("\n", "")
-            pictures.append(nbformat.v4.new_markdown_cell(f'<img alt="{alt}" src="data:image/png;base64,{png}">'))
-    cell.outputs = [o for o in cell.outputs if "image/png" not in o.get("data", {})]
+            pictures.append(nbformat.v4.new_markdown_cell(f'<img alt="{alt}" src="{data}">'))
+    cell.outputs = [o for o in cell.outputs if not embedded(o)]
     cell.execution_count = None
     return [cell, *pictures]
 
