@@ -46,7 +46,7 @@ parity: .venv/torch
 	$(ONE) $(BIN)/python -m pytest tests/parity
 
 slow: .venv/dev
-	$(ONE) $(BIN)/python -m pytest tests/slow
+	$(ONE) $(BIN)/python -m pytest tests/slow -rP
 
 bench: .venv/torch
 	$(BIN)/python benchmarks/run.py
