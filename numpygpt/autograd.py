@@ -26,7 +26,8 @@ from pathlib import Path
 # %% ../nbs/18_autograd.ipynb #5505a2fa
 from .attention import causal, merge
 from .attention import split as split_heads
-from .backend import FLOAT, get_device, xp
+from . import activations
+from .backend import FLOAT, xp
 from .embedding import scatter_add, sinusoidal
 from .gradcheck import wrong
 from .module import Module, rows, unbroadcast
@@ -52,17 +53,11 @@ operation("neg", operator.neg, lambda dy, y, a: -dy)
 operation("matmul", operator.matmul, lambda dy, y, a, b: dy @ b.swapaxes(-1, -2), lambda dy, y, a, b: a.swapaxes(-1, -2) @ dy)
 
 # %% ../nbs/18_autograd.ipynb #0d13cb6c
-def _erf(x):
-    "The error function of SciPy, or of CuPy on a GPU"
-    if get_device() == "cpu": from scipy.special import erf
-    else: from cupyx.scipy.special import erf
-    return erf(x)
-
 operation("exp", lambda x: xp.exp(x), lambda dy, y, x: dy * y)
 operation("log", lambda x: xp.log(x), lambda dy, y, x: dy / x)
 operation("tanh", lambda x: xp.tanh(x), lambda dy, y, x: dy * (1 - y * y))
 operation("sqrt", lambda x: xp.sqrt(x), lambda dy, y, x: 0.5 * dy / y)
-operation("erf", _erf, lambda dy, y, x: dy * (2 / math.sqrt(math.pi)) * exp(-x * x))
+operation("erf", activations.erf, lambda dy, y, x: dy * (2 / math.sqrt(math.pi)) * exp(-x * x))
 
 # %% ../nbs/18_autograd.ipynb #9fb874a4
 operation("reshape", lambda x, shape: x.reshape(shape), lambda dy, y, x, shape: dy.reshape(x.shape))

@@ -142,13 +142,14 @@ def train(run, out, sample, workers=0):
     cut_log(out / "log.jsonl", run.index)
     print(f"{run.model.n_params:,} parameters, {len(run.dataset.train):,} tokens of {run.dataset.vocab_size} kinds, on the {get_device()}; writing to {out}")
     show(run, sample, "before training" if run.index == 0 else f"after {run.index} steps")
+    chars = run.dataset.chars_per_token()
     save = lambda: checkpoint.save(out / "checkpoint", run.model, run.dataset.tokenizer, run)
     with Replicas(run.model, run.flat, workers or None) as team, stop_signals() as stop, tqdm(total=run.config.steps, initial=run.index, unit="step") as bar:
         run.accumulate = lambda x, y: team.accumulate(x, y, run.config.micro_batch)
         for step in record(fit(run), out / "log.jsonl"):
             bar.set_postfix_str(f"loss {step.loss:.3f}, {step.tokens_per_s:,.0f} tokens/s")
             bar.update()
-            if step.val_loss is not None: bar.write(f"step {step.index:>6}: validation loss {describe(run, step.val_loss)}")
+            if step.val_loss is not None: bar.write(f"step {step.index:>6}: validation loss {describe(run, step.val_loss, chars)}")
             if stop or run.config.save_every and step.index % run.config.save_every == 0: save()
             if stop: break
     if stop: return print(f"stopped after step {run.index}; everything is saved. Go on with: numpygpt train --resume {out}")
@@ -158,11 +159,9 @@ def train(run, out, sample, workers=0):
           f"  numpygpt train --resume {out} --steps {2 * run.config.steps}    train on")
 
 # %% ../nbs/20_cli.ipynb #620032fc
-def describe(run, nats):
+def describe(run, nats, chars):   # chars: how many a token stands for
     "A loss in nats per token, and in bits per character, beside the floor where it is known"
-    d = run.dataset
-    sample = d.val[:100_000]
-    bits = nats / math.log(2) * len(sample) / max(len(d.tokenizer.decode(sample)), 1)
+    bits = nats / math.log(2) / chars
     floor = f"; the text's own entropy is {TINYPLAYS_BITS:.3f}" if run.source == "tinyplays" else ""
     return f"{nats:.4f} nats per token, {bits:.3f} bits per character{floor}"
 
