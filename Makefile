@@ -5,7 +5,7 @@ BIN    := .venv/bin
 ONE    := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help train test slow parity lab docs bench clean
+.PHONY: help train test slow parity lab docs bench runs pretrained clean
 
 help:
 	@echo "make train   train a small GPT on the embedded corpus, and let it write (under a minute)"
@@ -15,6 +15,8 @@ help:
 	@echo "make slow    every notebook from a clean kernel, a run on real text, the wheel alone"
 	@echo "make parity  the tests against PyTorch and Hugging Face tokenizers"
 	@echo "make bench   speed beside PyTorch"
+	@echo "make runs    the long runs that the chapters show (an hour or two)"
+	@echo "make pretrained  the small model that comes with the package (ten minutes)"
 
 .venv/core: settings.ini setup.py
 	$(PYTHON) -m venv .venv
@@ -50,6 +52,12 @@ slow: .venv/dev
 
 bench: .venv/torch
 	$(BIN)/python benchmarks/run.py
+
+runs: .venv/core
+	$(BIN)/python benchmarks/runs.py
+
+pretrained: .venv/core
+	$(BIN)/python benchmarks/pretrained.py
 
 clean:
 	rm -rf .venv _docs _proc build *.egg-info

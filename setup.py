@@ -29,6 +29,7 @@ setup(
     classifiers=["Development Status :: 4 - Beta", "Intended Audience :: Education", "Programming Language :: Python :: 3"],
     python_requires=">=" + settings["min_python"],
     packages=find_packages(include=[settings["lib_path"], settings["lib_path"] + ".*"]),
+    package_data={settings["lib_path"]: ["pretrained/*"]},
     install_requires=needs(""),
     extras_require={extra: needs(f"{extra}_") for extra in ("notebooks", "gpu", "parity", "dev")},
     entry_points={"console_scripts": shlex.split(settings["console_scripts"]),

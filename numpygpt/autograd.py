@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['OPERATIONS', 'CURVES', 'LOOKS', 'SIGNS', 'operation', 'Creator', 'ArrayMethods', 'Tensor', 'value', 'no_grad',
-           'apply', 'walk', 'grad', 'exp', 'log', 'tanh', 'sqrt', 'erf', 'broadcast_to', 'where', 'masked_fill',
-           'einsum', 'matmul', 'concatenate', 'stack', 'split', 'relu', 'sigmoid', 'silu', 'swiglu', 'gelu',
-           'gelu_exact', 'softmax', 'log_softmax', 'layer_norm', 'rms_norm', 'linear', 'embedding', 'dropout', 'rotate',
-           'attend', 'cross_entropy', 'gpt_logits', 'gpt_loss', 'tensors', 'tape_gradients', 'dot_source', 'Graph',
-           'plot_graph', 'Taped']
+           'apply', 'walk', 'grad', 'exp', 'log', 'tanh', 'sin', 'cos', 'sqrt', 'erf', 'broadcast_to', 'where',
+           'masked_fill', 'einsum', 'matmul', 'concatenate', 'stack', 'split', 'relu', 'sigmoid', 'silu', 'swiglu',
+           'gelu', 'gelu_exact', 'softmax', 'log_softmax', 'layer_norm', 'rms_norm', 'linear', 'embedding', 'dropout',
+           'rotate', 'attend', 'mse', 'check_targets', 'cross_entropy', 'gpt_logits', 'gpt_loss', 'tensors',
+           'tape_gradients', 'dot_source', 'Graph', 'plot_graph', 'Taped']
 
 # %% ../nbs/18_autograd.ipynb #6d3a6a5b
 import heapq
@@ -32,6 +32,7 @@ from .embedding import scatter_add, sinusoidal
 from .gradcheck import wrong
 from .module import Module, rows, unbroadcast
 from .rope import angles
+from .transformer import check_ids
 
 # %% ../nbs/18_autograd.ipynb #b8bcd83d
 OPERATIONS = {}      # name -> (function on arrays, k -> the VJP for input k)
@@ -56,6 +57,8 @@ operation("matmul", operator.matmul, lambda dy, y, a, b: dy @ b.swapaxes(-1, -2)
 operation("exp", lambda x: xp.exp(x), lambda dy, y, x: dy * y)
 operation("log", lambda x: xp.log(x), lambda dy, y, x: dy / x)
 operation("tanh", lambda x: xp.tanh(x), lambda dy, y, x: dy * (1 - y * y))
+operation("sin", lambda x: xp.sin(x), lambda dy, y, x: dy * cos(x))
+operation("cos", lambda x: xp.cos(x), lambda dy, y, x: dy * -sin(x))
 operation("sqrt", lambda x: xp.sqrt(x), lambda dy, y, x: 0.5 * dy / y)
 operation("erf", activations.erf, lambda dy, y, x: dy * (2 / math.sqrt(math.pi)) * exp(-x * x))
 
@@ -303,6 +306,14 @@ def tanh(x):
     "Hyperbolic tangent"
     return apply("tanh", x)
 
+def sin(x):
+    "Sine"
+    return apply("sin", x)
+
+def cos(x):
+    "Cosine"
+    return apply("cos", x)
+
 def sqrt(x):
     "Square root"
     return apply("sqrt", x)
@@ -422,16 +433,35 @@ def rotate(x, cos, sin):   # (..., T, D), tables (T, D/2)
     return concatenate([a * cos - b * sin, b * cos + a * sin], -1)
 
 # %% ../nbs/18_autograd.ipynb #46e4e5bf
-def attend(q, k, v, mask):   # (..., T, D), (..., S, D) twice, a boolean (T, S): who may see whom
+def attend(q, k, v, mask=None):   # (..., T, D), (..., S, D) twice, a boolean (T, S): who may see whom; all of them, unless told
     "softmax(q k^T / sqrt(D)) v"
     s = q @ k.swapaxes(-1, -2) * (1 / math.sqrt(q.shape[-1]))
-    return softmax(masked_fill(s, ~mask, -math.inf)) @ v
+    return softmax(s if mask is None else masked_fill(s, ~mask, -math.inf)) @ v
+
+def mse(y, target):   # of one shape
+    "Mean of (y - target)^2 over all entries"
+    d = y - target
+    return (d * d).mean()
+
+# %% ../nbs/18_autograd.ipynb #f5f0be6d
+def check_targets(t, shape, ignore_index):   # as they came, the shape of the logits
+    "A ValueError or TypeError that says what to do, unless `t` are ids from 0 to V - 1, or ignored, one for each row of the logits"
+    V, dtype, came = shape[-1], getattr(t, "dtype", type(t).__name__), getattr(t, "shape", None)
+    if getattr(dtype, "kind", "") not in ("i", "u"):
+        raise TypeError(f"targets must be an array of integers, ids from 0 to {V - 1}; got {dtype}: np.asarray(targets, int) where they are whole")
+    if came != shape[:-1]:
+        raise ValueError(f"targets must have the shape {shape[:-1]}, one id for each row of the logits {shape}; got {came}")
+    wrong_ids = (t != ignore_index) & ((t < 0) | (t >= V))
+    if wrong_ids.any():
+        raise ValueError(f"targets must be ids from 0 to {V - 1}, or {ignore_index} for those that are ignored; got {int(t.min())} to {int(t.max())}: "
+                         "were they made by this model's own tokenizer?")
 
 def cross_entropy(logits,            # (..., V)
                   targets,           # integers (...), from 0 to V-1, or ignore_index
                   ignore_index=-1,   # a target that is not to be learned
                   count=None):       # what to divide by; the number of targets that are not ignored, unless told
     "Mean of -log softmax(logits)[target] in nats over the targets that are not ignored"
+    check_targets(targets, logits.shape, ignore_index)
     t = targets.reshape(-1)
     kept = t != ignore_index
     n = count or max(int(kept.sum()), 1)
@@ -449,7 +479,7 @@ def _attention(c, w, path, x, rope):   # (B, T, C)
     T, K, D = x.shape[1], c.n_kv_head, c.n_embd // c.n_head
     q, k, v = (split_heads(_affine(w, f"{path}.{name}", x), K, D) for name in "qkv")     # (B, K, G, T, D); G = 1 for k, v
     if rope: q, k = rotate(q, *rope), rotate(k, *rope)
-    return _affine(w, path + ".o", merge(attend(q, k, v, causal(T))))
+    return _affine(w, path + ".o", merge(attend(q, k, v, causal(T) if c.causal else None)))
 
 def _mlp(c, w, path, x):
     up = _affine(w, path + ".up", x)
@@ -466,6 +496,7 @@ def gpt_logits(config,              # a GPTConfig
                ids,                 # integers (B, T)
                dropout_rng=None):   # a Generator, to draw the masks that the model in training mode draws
     "The scores of a GPT (B, T, V), from the same weights as `GPT`, by Tensor operations"
+    check_ids(ids, config)
     c, w, T = config, weights, ids.shape[1]
     x = embedding(w["emb.W"], ids)                           # (B, T, C)
     drop = lambda place, x: dropout(x, _mask(c, place, x.shape, dropout_rng, x.real.dtype))

@@ -60,8 +60,11 @@ class TrainConfig:
     eval_batches: int = 0           # batches in a validation; 0: all of the validation text
     save_every: int = 500           # steps between checkpoints; 0: only at the end
     seed: int = 1337                # of initial weights, data order, dropout and sampling
+    freeze: tuple[str, ...] = ()    # paths whose weights stay as they are, such as emb or blocks.0
 
-    def __post_init__(self): check_train(self)
+    def __post_init__(self):
+        object.__setattr__(self, "freeze", tuple(self.freeze))      # a list, from JSON
+        check_train(self)
 
 # %% ../nbs/15_training.ipynb #da94ab7e
 @dataclass(frozen=True)
@@ -87,16 +90,20 @@ def scheduled(c, index, val_losses=()):   # a TrainConfig, updates done, (index,
 
 def make_optimizer(flat, c):
     "The optimizer that a TrainConfig names"
-    if c.optimizer == "sgd": return OPTIMIZERS["sgd"](flat, c.lr, momentum=c.beta1, weight_decay=c.weight_decay)
-    return OPTIMIZERS[c.optimizer](flat, c.lr, (c.beta1, c.beta2), weight_decay=c.weight_decay)
+    memory = dict(momentum=c.beta1) if c.optimizer == "sgd" else dict(betas=(c.beta1, c.beta2))
+    return OPTIMIZERS[c.optimizer](flat, c.lr, **memory, weight_decay=c.weight_decay).freeze(c.freeze)
 
 # %% ../nbs/15_training.ipynb #51b97902
 class Run:
     "A model with everything that its training needs, ready for `fit`"
-    def __init__(self, model_config, config, dataset, source=None):   # source: what `load_text` or `Dataset.open` found it under
+    def __init__(self, model_config, config, dataset, source=None,    # source: what `load_text` or `Dataset.open` found it under
+                 weights=None):                                       # to start from, as from `state_dict`; random unless told
+        if not model_config.causal: raise ValueError("with causal=False a model sees the token that it shall predict, and has nothing to learn: "
+                                                     "train it to fill in tokens that are masked, as the chapter on BERT does")
         self.config, self.dataset, self.source = config, dataset, source
         init, data, self.dropout_rng, self.sample_rng = np.random.default_rng(config.seed).spawn(4)
         self.model = GPT(model_config, init, self.dropout_rng)
+        if weights is not None: self.model.load_state_dict(weights)
         self.flat = Flat(self.model)
         self.optimizer = make_optimizer(self.flat, config)
         self.loader = DataLoader(Windows(dataset.train, model_config.context), config.batch_size, seed=int(data.integers(2**31)))
@@ -132,6 +139,7 @@ def train_step(run):
     run.flat.zero_grad()
     run.model.train()
     loss = float(run.accumulate(x, y))                                      # host scalar one of two
+    for part in run.optimizer.frozen: run.flat.dw[part] = 0                 # no part of the norm
     norm = clip_grad_norm(run.flat.dw, c.clip or math.inf)                  # host scalar two of two
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise FloatingPointError(f"step {run.index + 1}: the loss is {loss} and the gradient norm {norm}; first at fault: "
@@ -254,6 +262,17 @@ def _(run):
     run.index += 1
     return Step(run.index, loss, lr, norm, 0.0)
 
+# %% ../nbs/15_training.ipynb #c56e6b1b
+@wrong(train_step, "frozen weights in the norm", "what does not move does no harm", replaces="train_step")
+def _(run):
+    x, y = run.loader.next()
+    run.flat.zero_grad()
+    loss = float(accumulate(run.model.train(), x, y, run.config.micro_batch))
+    norm, lr = clip_grad_norm(run.flat.dw, run.config.clip or math.inf), run.lr()
+    run.optimizer.step(lr)
+    run.index += 1
+    return Step(run.index, loss, lr, norm, 0.0)
+
 # %% ../nbs/15_training.ipynb #a9595b7e
 @wrong(evaluate, "dropout left on", "the model is the same, so the mode does not matter", replaces="evaluate")
 def _(model, tokens, batch_size=12, batches=0):
@@ -302,5 +321,7 @@ PRESETS = {
                    "tinyplays", "char"),
     "nano": Preset(dict(context=64, n_layer=4, n_embd=128, n_head=4), dict(steps=2000, batch_size=12, lr=1e-3), "shakespeare", "char"),
     "shakespeare": Preset(dict(vocab_size=512, context=128, n_layer=4, n_embd=256, n_head=8, n_kv_head=4, n_hidden=1024, dropout=0.1, dropout_at=("mlp",)),
-                          dict(steps=1600, batch_size=32, lr=1e-3, eval_every=133, save_every=400), "shakespeare", "bpe"),
+                          dict(steps=1596, batch_size=32, lr=1e-3, eval_every=100, save_every=400), "shakespeare", "bpe"),
+    "pretrained": Preset(dict(vocab_size=512, context=128, n_layer=4, n_embd=96, n_head=4, n_hidden=320, tied=True),
+                         dict(steps=4536, batch_size=8, lr=3e-3, warmup=200, floor=0.05, eval_every=504, save_every=0), "shakespeare", "bpe"),
 }

@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from numpygpt import checkpoint, cli
+from numpygpt.gradcheck import wrongs
+from numpygpt.training import PRESETS, TrainConfig
+from numpygpt.transformer import Block
+
 COMMAND = Path(sys.executable).parent / "numpygpt"
 SHORT = "--steps 4 --n-layer 1 --n-embd 16 --n-head 2 --context 16 --batch-size 4 --warmup 2 --eval-batches 1 --sample 0".split()
 
@@ -24,6 +29,9 @@ def place(tmp_path_factory):
     for args in (["train", *SHORT, "--out", "run"], ["data", "my.txt", "--tokenizer", "bpe", "--vocab-size", 300, "--out", "mine"]):
         done = numpygpt(*args, cwd=folder)
         assert done.returncode == 0, done.stderr
+    (folder / "umlaut.txt").write_text("Größere Wörter für größere Bücher. " * 40, encoding="utf-8")
+    subprocess.run(["cp", "-r", folder / "run", folder / "mute"], check=True)
+    (folder / "mute" / "checkpoint" / "tokenizer.json").unlink()
     for name, part, keep in (("half", "model.safetensors", 0.5), ("torn", "train.json", 0.5), ("bare", "optimizer.safetensors", 0), ("odd", "tokenizer.json", 0.6)):
         subprocess.run(["cp", "-r", folder / "run", folder / name], check=True)
         path = folder / name / "checkpoint" / part
@@ -45,6 +53,18 @@ BAD = [     # arguments; parts of the message
     ("train --resume nowhere", ["no checkpoint in nowhere"]),
     ("train --resume run --lr 1", ["keeps its settings", "--lr"]),
     ("train --resume bare", ["optimizer.safetensors is missing"]),
+    ("train --no-causal", ["causal=False", "BERT"]),
+    ("train --freeze block.0", ["no weight is called 'block.0'", "blocks.0"]),
+    ("train --freeze emb blocks norm head", ["all weights are frozen"]),
+    ("train --init-from run", ["--data"]),
+    ("train --init-from nowhere --data my.txt", ["no checkpoint in nowhere"]),
+    ("train --init-from run --data my.txt --n-layer 2 --tied", ["n_layer is 1 in run and cannot become 2", "tied is False in run"]),
+    ("train --init-from run --data my.txt --tokenizer bpe", ["leave out --tokenizer"]),
+    ("train --init-from run --data mine", ["tokens in mine were made by another tokenizer"]),
+    ("train --init-from run --data umlaut.txt", ["the character 'ö' is not among"]),
+    ("train --init-from mute --data my.txt", ["mute holds no tokenizer.json"]),
+    ("train --resume run --init-from run", ["keeps its settings", "--init-from"]),
+    ("train --resume pretrained", ["sampled, not resumed"]),
     ("train --optimizer adamx", ["optimizer must be one of", "adamx"]),
     ("data my.txt --tokenizer bpe --vocab-size 100 --out no", ["vocab_size (100)", "256"]),
     ("sample nowhere", ["no checkpoint in nowhere"]),
@@ -56,7 +76,21 @@ BAD = [     # arguments; parts of the message
     ("sample run --top-k 0", ["top_k", "0"]),
     ("sample run --prompt \u2603", ["\u2603"]),
     ("sample run --tokens -5", ["n_tokens", "-5"]),
+    ("sample run --beam 0 --tokens 5", ["width", "got 0"]),
+    ("sample run --beam 2 --tokens 40", ["context is 16", "shorten"]),
+    ("sample run --beam 2 --seed 1", ["draws nothing", "--seed"]),
+    ("sample mute", ["mute holds no tokenizer.json"]),
+    ("plot", ["which run", "--attention"]),
     ("plot mine", ["no log.jsonl in mine"]),
+    ("plot run --prompt Peace", ["--attention"]),
+    ("plot nowhere --attention", ["no checkpoint in nowhere"]),
+    ("plot half --attention", ["model.safetensors is damaged or cut off"]),
+    ("plot mute --attention", ["mute holds no tokenizer.json"]),
+    ("plot run --attention --prompt Xylophone", ["the character 'X' is not among"]),
+    ("plot run --attention --prompt oldoldoldoldoldold", ["the prompt has 18 tokens and the model reads 16"]),
+    ("plot run --attention --prompt=", ["at least one token"]),
+    ("check --n-head 5", ["n_embd (24)", "n_head (5)"]),
+    ("check --entries 0", ["entries must be at least 1"]),
     ("info nowhere", ["no checkpoint in nowhere"]),
     ("trian", ["trian", "train"]),
 ]
@@ -92,6 +126,56 @@ def test_info_and_plot(place):
     pytest.importorskip("matplotlib")
     assert numpygpt("plot", "run", "--out", "curves.png", cwd=place).returncode == 0
     assert (place / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def weights(folder):
+    model, _ = checkpoint.load(folder)
+    return model.named_parameters()
+
+
+def test_a_run_starts_from_another_with_parts_of_it_frozen(place):
+    fast = "--steps 3 --batch-size 4 --eval-batches 1 --sample 0 --freeze emb blocks.0.attn --warmup 0 --lr 0.01".split()
+    done = numpygpt("train", "--init-from", "run", "--data", "my.txt", *fast, "--dropout", 0.1, "--out", "tuned", cwd=place)
+    assert "is not among" in done.stderr                                    # capital letters that tinyplays does not have
+    (place / "low.txt").write_text("we saw the fat cow, and we fed the old hen.\n" * 80)
+    done = numpygpt("train", "--init-from", "run", "--data", "low.txt", *fast, "--dropout", 0.1, "--n-layer", 1, "--out", "tuned", cwd=place)
+    assert done.returncode == 0, done.stderr
+    before, after = weights(place / "run"), weights(place / "tuned")
+    for path in before: assert (before[path] == after[path]).all() == path.startswith(("emb.", "blocks.0.attn.")), path
+    info = json.loads((place / "tuned" / "checkpoint" / "train.json").read_text())
+    assert info["train"]["lr"] == 0.01 and info["train"]["beta2"] == 0.99 and info["model"]["dropout"] == 0.1 and info["index"] == 3
+    again = numpygpt("train", "--resume", "tuned", "--steps", 5, "--sample", 0, cwd=place)
+    assert again.returncode == 0, again.stderr
+    assert (weights(place / "tuned")["emb.W"] == before["emb.W"]).all()
+
+
+def test_the_recipe_of_a_tuned_run_is_the_default_or_that_of_the_preset():
+    command = lambda *more: cli.parse(["train", "--init-from", "run", "--data", "my.txt", *more])
+    assert command().train == TrainConfig() and command("--preset", "nano").train == TrainConfig(**PRESETS["nano"].train)
+    assert command("--lr", "0.5").train == TrainConfig(lr=0.5)
+
+
+def test_attention_is_drawn(place, tmp_path):
+    pytest.importorskip("matplotlib")
+    for args in (["run"], ["run", "--prompt", "an owl"], ["pretrained", "--prompt", "ROMEO:\nO, speak again"]):
+        done = numpygpt("plot", "--attention", *(place / a if a == "run" else a for a in args), cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "attention.png").read_bytes().startswith(b"\x89PNG")
+        (tmp_path / "attention.png").unlink()
+
+
+def test_beam_search_finds_the_same_text_each_time(place):
+    found = [numpygpt("sample", "run", "--beam", 3, "--tokens", 12, "--prompt", "O ", cwd=place) for _ in range(2)]
+    assert found[0].returncode == 0 and found[0].stdout == found[1].stdout and found[0].stdout.startswith("O ") and len(found[0].stdout) == 15
+
+
+def test_check_certifies_a_shape_and_a_wrong_gradient_fails(monkeypatch, capsys):
+    done = numpygpt("check", "--entries", 2, "--n-layer", 1, "--n-head", 2, "--activation", "swiglu", "--norm", "rmsnorm", "--tied")
+    assert done.returncode == 0 and "certified" in done.stdout and "blocks.0.mlp.gate.W" in done.stdout
+    monkeypatch.setattr(Block, "backward", wrongs(Block)[0].code)
+    with pytest.raises(SystemExit): cli.main(["check", "--entries", "2", "--n-layer", "1"])
+    said = capsys.readouterr()
+    assert "WRONG" in said.out and "not the slope" in said.err
 
 
 def test_defaults_of_a_preset_follow_a_changed_part(place):

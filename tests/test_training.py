@@ -15,6 +15,8 @@ from numpygpt import checkpoint
 from numpygpt.bpe import CharTokenizer
 from numpygpt.data import Dataset, tinyplays
 from numpygpt.module import Flat
+from numpygpt.optimizers import OPTIMIZERS
+from numpygpt.parallel import Replicas
 from numpygpt.training import PRESETS, Run, TrainConfig, accumulate, evaluate, fit, first_nonfinite, read_log, record
 from numpygpt.transformer import GPT, GPTConfig
 
@@ -25,7 +27,7 @@ FAST = dict(steps=12, batch_size=6, warmup=3, eval_every=4, seed=3)
 
 def new_run(model={}, **train):
     dataset = Dataset.from_text(TEXT, CharTokenizer.train(TEXT))
-    return Run(GPTConfig(vocab_size=dataset.vocab_size, **SMALL, **model), TrainConfig(**{**FAST, **train}), dataset, "tinyplays")
+    return Run(GPTConfig(**{"vocab_size": dataset.vocab_size, **SMALL, **model}), TrainConfig(**{**FAST, **train}), dataset, "tinyplays")
 
 
 def losses(steps): return [(s.index, s.loss, s.lr, s.grad_norm, s.val_loss) for s in steps]
@@ -89,6 +91,84 @@ def test_a_checkpoint_without_digests_is_read(tmp_path):
     assert set(info.pop("sha256")) == {"model.safetensors", "optimizer.safetensors"}
     path.write_text(json.dumps(info))
     assert checkpoint.resume(tmp_path / "ckpt", run.dataset).index == 0
+
+
+FROZEN = "emb", "blocks.1"
+
+
+def frozen(run): return np.concatenate([np.r_[at] for path, (at, _) in run.flat.at.items() if path.startswith(tuple(f"{f}." for f in FROZEN))])
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_frozen_weights_and_their_state_stay_and_do_not_count(optimizer):
+    run = new_run(optimizer=optimizer, freeze=FROZEN, weight_decay=0.1, clip=1e-3)
+    still, before = frozen(run), run.flat.w.copy()
+    for step in fit(run):
+        assert abs(np.linalg.norm(run.flat.dw) - min(1e-3, step.grad_norm)) < 1e-7       # what is left is the gradient of the free weights
+        assert not run.flat.dw[still].any()
+    assert (run.flat.w[still] == before[still]).all() and not any(v[still].any() for v in run.optimizer.state.values())
+    free = np.setdiff1d(np.arange(len(run.flat)), still)
+    assert (run.flat.w[free] != before[free]).mean() > 0.9
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_frozen_weights_stay_when_workers_share_the_update(kind):
+    alone, run = new_run(freeze=FROZEN), new_run(freeze=FROZEN)
+    for r in (alone, run): r.flat.dw[:] = np.random.default_rng(0).normal(size=len(r.flat))
+    alone.optimizer.step(0.1)
+    with Replicas(run.model, run.flat, 2, kind) as team:
+        before, still = run.flat.w.copy(), frozen(run)
+        team.step(run.optimizer, 0.1)
+        assert (run.flat.w == alone.flat.w).all() and (run.flat.w[still] == before[still]).all()
+        run.accumulate = lambda x, y: team.accumulate(x, y)
+        for _ in fit(run): pass
+        assert (run.flat.w[still] == before[still]).all()
+
+
+def test_frozen_parts_survive_a_stop(tmp_path):
+    straight, run = losses(fit(new_run(freeze=FROZEN))), new_run(freeze=FROZEN)
+    before = [s for _, s in zip(range(5), fit(run))]
+    checkpoint.save(tmp_path / "ckpt", run.model, run.dataset.tokenizer, run)
+    resumed = checkpoint.resume(tmp_path / "ckpt", run.dataset)
+    assert resumed.config == run.config and losses(before) + losses(fit(resumed)) == straight
+
+
+def test_a_name_stands_for_whole_parts_of_a_path():
+    run = new_run(dict(n_layer=11), freeze=["blocks.1"], steps=1)
+    before = run.model.state_dict()
+    list(fit(run))
+    for path, w in run.model.named_parameters().items(): assert (w == before[path]).all() == path.startswith("blocks.1."), path
+
+
+@pytest.mark.parametrize("names, message", [(["block.0"], "no weight is called 'block.0': there are emb, blocks.0, blocks.1"), (["emb."], "'emb.'"),
+                                            (["emb", "blocks", "norm", "head"], "nothing is left to train"), (["blocks.0.attn.q.V"], "blocks.0.attn.q.V")])
+def test_names_that_cannot_be_frozen(names, message):
+    with pytest.raises(ValueError, match=message): new_run(freeze=names)
+
+
+def test_a_run_starts_from_given_weights():
+    donor = new_run(steps=20, lr=1e-2)
+    list(fit(donor))
+    run = Run(donor.model.config, TrainConfig(**FAST), donor.dataset, weights=donor.model.state_dict())
+    assert (run.flat.w == donor.flat.w).all() and run.index == run.optimizer.t == 0 and not run.optimizer.state["m"].any()
+    first = next(fit(run))
+    assert first.loss < np.log(len(set(TEXT))) - 0.1 and (run.flat.w != donor.flat.w).any()
+    with pytest.raises(ValueError, match="do not fit"): Run(donor.model.config, TrainConfig(), donor.dataset, weights={})
+
+
+def test_a_model_that_looks_ahead_has_nothing_to_predict():
+    with pytest.raises(ValueError, match="BERT"): new_run(dict(causal=False))
+
+
+def test_half_precision_is_refused_where_it_cannot_hold_the_weights(tmp_path):
+    run = new_run()
+    checkpoint.save(tmp_path / "half", run.model, dtype="f2", note="a note")
+    model, _ = checkpoint.load(tmp_path / "half")
+    worst = max(np.abs(w - run.model.named_parameters()[p]).max() for p, w in model.named_parameters().items())
+    assert 0 < worst < 1e-3 and checkpoint.read_info(tmp_path / "half")["note"] == "a note"
+    run.model.blocks[0].mlp.up.W[0, 0] = 1e5
+    with pytest.raises(ValueError, match="blocks.0.mlp.up.W holds numbers beyond 6.55e.04"): checkpoint.save(tmp_path / "half", run.model, dtype="f2")
+    assert (checkpoint.load(tmp_path / "half")[0].blocks[0].mlp.up.W < 1).all()
 
 
 def test_dropout_is_off_while_validating():

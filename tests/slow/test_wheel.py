@@ -1,6 +1,8 @@
 "The wheel alone, in a fresh environment: what a user of pip gets"
+import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,20 @@ def test_import_is_light(python):
     code = "import time; t = time.perf_counter(); import numpygpt; print(time.perf_counter() - t)"
     print("import numpygpt:", sorted(float(ask(python, code)) for _ in range(5))[2], "s")
     assert ask(python, "import sys, numpygpt; print('torch' in sys.modules, 'matplotlib' in sys.modules)").split() == ["False", "False"]
+
+
+def test_it_writes_straight_after_installation(python, tmp_path):
+    text = subprocess.run([python.parent / "numpygpt", "sample", "--tokens", "20"], check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+    assert len(text.strip("\n")) > 20 // 2
+
+
+def test_the_source_archive_has_the_model(tmp_path):
+    copy = tmp_path / "copy"                        # a build leaves things beside its source
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "_docs", "_proc", "runs", "nbs", "*.egg-info", "build", "__pycache__"))
+    code = f"from setuptools import build_meta; print(build_meta.build_sdist({str(tmp_path)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=copy)
+    with tarfile.open(tmp_path / done.stdout.split()[-1]) as archive: names = {name.partition("/")[2] for name in archive.getnames()}
+    for name in ("model.safetensors", "tokenizer.json", "train.json"): assert f"numpygpt/pretrained/{name}" in names
 
 
 def test_it_trains_and_writes(python, tmp_path):
