@@ -10,6 +10,7 @@ from numpygpt import autograd as ag
 from numpygpt.attention import causal
 from numpygpt.autograd import Tensor
 from numpygpt.module import Flat
+from numpygpt.training import PRESETS
 from numpygpt.transformer import GPT, GPTConfig
 
 rng = np.random.default_rng(11)
@@ -45,7 +46,7 @@ CASES = {
     "split": (lambda a: ag.split(a, 3)[0] * ag.split(a, 3)[2], lambda a: a.chunk(3)[0] * a.chunk(3)[2], A),
     "where": (lambda a, b: ag.where(KEEP, a, b), lambda a, b: torch.where(T(KEEP), a, b), draw(5, 7), COL),
     "masked_fill": (lambda a: ag.masked_fill(a, KEEP, 0.5), lambda a: a.masked_fill(T(KEEP), 0.5), A),
-    "exp": (ag.exp, torch.exp, A), "log": (ag.log, torch.log, POS), "tanh": (ag.tanh, torch.tanh, A), "sqrt": (ag.sqrt, torch.sqrt, POS), "erf": (ag.erf, torch.erf, A),
+    "exp": (ag.exp, torch.exp, A), "log": (ag.log, torch.log, POS), "tanh": (ag.tanh, torch.tanh, A), "sin": (ag.sin, torch.sin, A), "cos": (ag.cos, torch.cos, A), "sqrt": (ag.sqrt, torch.sqrt, POS), "erf": (ag.erf, torch.erf, A),
     "relu": (ag.relu, F.relu, A), "sigmoid": (ag.sigmoid, torch.sigmoid, A), "silu": (ag.silu, F.silu, A), "swiglu": (ag.swiglu, twin.CURVES["swiglu"], A, POS),
     "gelu": (ag.gelu, twin.CURVES["gelu"], A), "gelu_exact": (ag.gelu_exact, F.gelu, A), "softmax": (ag.softmax, lambda a: a.softmax(-1), A),
     "softmax of another axis": (lambda a: ag.softmax(a, 0), lambda a: a.softmax(0), 30 * A), "log_softmax": (ag.log_softmax, lambda a: a.log_softmax(-1), 100 * A),
@@ -54,6 +55,7 @@ CASES = {
     "dropout": (lambda a: ag.dropout(a, KEEP * 2.0), lambda a: a * T(KEEP * 2.0), A),
     "rotate": (lambda x: ag.rotate(x, COS, SIN), lambda x: torch.cat([x[..., :3] * T(COS) - x[..., 3:] * T(SIN), x[..., 3:] * T(COS) + x[..., :3] * T(SIN)], -1), draw(2, 5, 6)),
     "attend": (lambda q, k, v: ag.attend(q, k, v, causal(5)), lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), *draw(3, 2, 3, 5, 4)),
+    "attend to all": (ag.attend, F.scaled_dot_product_attention, *draw(3, 2, 3, 5, 4)), "mse": (ag.mse, F.mse_loss, A, draw(3, 5, 7)),
     "cross_entropy": (lambda a: ag.cross_entropy(a, np.array([3, 3, -1, 0, 6])), lambda a: F.cross_entropy(a, T([3, 3, -1, 0, 6]), ignore_index=-1), draw(5, 7)),
 }
 SPECS = {"ij,jk->ik": [(2, 3), (3, 4)], "ij->ji": [(2, 3)], "ij->": [(2, 3)], "bij->j": [(2, 3, 4)], "i,j->ij": [(2,), (3,)], "ij,ij->i": [(2, 3), (2, 3)],
@@ -84,17 +86,33 @@ def test_second_derivatives():
     np.testing.assert_allclose(ag.grad((g * v).sum(), [x])[0], theirs.numpy(), rtol=1e-10)
 
 
+def engine_and_torch(model, ids, targets):
+    "Loss and gradient of every parameter, from both"
+    loss, grads = ag.tape_gradients(model, ids, targets)
+    w = {path: torch.tensor(x.copy(), requires_grad=True) for path, x in model.named_parameters().items()}
+    theirs = F.cross_entropy(twin.run(model, w, "", torch.tensor(ids)).flatten(0, 1), torch.tensor(targets).reshape(-1), ignore_index=-1)
+    theirs.backward()
+    assert abs(float(loss) - theirs.item()) < 1e-10
+    return {path: (g, w[path].grad.numpy()) for path, g in grads.items()}
+
+
 @pytest.mark.parametrize("options", [dict(n_kv_head=2, tied=True), dict(norm="rmsnorm", activation="swiglu", n_kv_head=1, mlp_bias=False),
-                                     dict(position="learned", attn_bias=True, activation="gelu_exact")], ids=str)
+                                     dict(position="learned", attn_bias=True, activation="gelu_exact"), dict(position="sinusoidal", activation="relu"),
+                                     dict(position="none", activation="silu"), dict(causal=False, position="learned")], ids=str)
 def test_the_whole_gpt(options):
     rng = np.random.default_rng(3)
     model = GPT(GPTConfig(vocab_size=17, context=11, n_layer=2, n_embd=24, n_head=4, n_hidden=40, **options), rng)
     flat = Flat(model, "f8")
     flat.w[:] = rng.normal(0, 0.3, len(flat))
     ids, targets = rng.integers(0, 17, (2, 3, 7))
-    loss, grads = ag.tape_gradients(model, ids, targets)
-    w = {path: torch.tensor(x.copy(), requires_grad=True) for path, x in model.named_parameters().items()}
-    theirs = F.cross_entropy(twin.run(model, w, "", torch.tensor(ids)).reshape(-1, 17), torch.tensor(targets).reshape(-1))
-    theirs.backward()
-    assert abs(float(loss) - theirs.item()) < 1e-10
-    for path, g in grads.items(): np.testing.assert_allclose(g, w[path].grad.numpy(), rtol=1e-10, atol=1e-10, err_msg=path)
+    targets[0, :2] = -1
+    for path, pair in engine_and_torch(model, ids, targets).items(): np.testing.assert_allclose(*pair, rtol=1e-10, atol=1e-10, err_msg=path)
+
+
+def test_nano():
+    "The model of the preset, on a whole batch of its size: each gradient to 1e-10 of its largest entry"
+    rng = np.random.default_rng(4)
+    model = GPT(GPTConfig(vocab_size=65, **PRESETS["nano"].model), rng)
+    Flat(model, "f8")
+    for path, (ours, theirs) in engine_and_torch(model, *rng.integers(0, 65, (2, 12, 64))).items():
+        assert np.abs(ours - theirs).max() < 1e-10 * np.abs(theirs).max(), path
