@@ -5,7 +5,7 @@ BIN    := .venv/bin
 ONE    := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help train test slow parity lab docs bench runs pretrained clean
+.PHONY: help train test slow parity evidence lab docs bench runs pretrained clean
 
 help:
 	@echo "make train   train a small GPT on the embedded corpus, and let it write (under a minute)"
@@ -14,6 +14,7 @@ help:
 	@echo "make docs    build the site into _docs"
 	@echo "make slow    every notebook from a clean kernel, a run on real text, the wheel alone"
 	@echo "make parity  the tests against PyTorch and Hugging Face tokenizers"
+	@echo "make evidence  all three suites, with their outcomes stored for chapter 31"
 	@echo "make bench   speed beside PyTorch"
 	@echo "make runs    the long runs that the chapters show (an hour or two)"
 	@echo "make pretrained  the small model that comes with the package (ten minutes)"
@@ -49,6 +50,15 @@ parity: .venv/torch
 
 slow: .venv/dev
 	$(ONE) $(BIN)/python -m pytest tests/slow -rP
+
+# Each suite stores its part whether it passes or not; the page, run anew, and its tests judge the whole.
+evidence: .venv/torch
+	-$(ONE) $(BIN)/python -m pytest tests --ignore tests/parity --ignore tests/slow --ignore tests/test_evidence.py --evidence
+	-$(ONE) $(BIN)/python -m pytest tests/parity --evidence
+	-$(ONE) $(BIN)/python -m pytest tests/slow --evidence
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace nbs/31_evidence.ipynb
+	$(BIN)/nbdev_clean --fname nbs/31_evidence.ipynb
+	$(ONE) $(BIN)/python -m pytest tests/test_evidence.py
 
 bench: .venv/torch
 	$(BIN)/python benchmarks/run.py

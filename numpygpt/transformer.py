@@ -291,9 +291,10 @@ def plot_attention(maps, tokens):   # (L, H, T, T): one sequence of `attention_m
     for (layer, head), ax in np.ndenumerate(axes):
         ax.imshow(np.sqrt(maps[layer, head]), cmap="gray_r", vmin=0, vmax=1)      # the root shows small weights, too
         ax.tick_params(length=0, labelsize=5)
+        ax.tick_params(axis="x", labelrotation=90)
         if layer == 0: ax.set_title(f"head {head}", fontsize=8)
         if head == 0: ax.set_ylabel(f"layer {layer}", fontsize=8)
     shown = [repr(t)[1:-1].replace(" ", "\u2423") for t in tokens]                # spaces and line breaks made visible
     axes[0, 0].set_yticks(range(T), shown)
-    axes[0, 0].set_xticks(range(T), shown, rotation=90)
+    axes[0, 0].set_xticks(range(T), shown)
     return figure

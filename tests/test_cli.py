@@ -135,10 +135,7 @@ def weights(folder):
 
 def test_a_run_starts_from_another_with_parts_of_it_frozen(place):
     fast = "--steps 3 --batch-size 4 --eval-batches 1 --sample 0 --freeze emb blocks.0.attn --warmup 0 --lr 0.01".split()
-    done = numpygpt("train", "--init-from", "run", "--data", "my.txt", *fast, "--dropout", 0.1, "--out", "tuned", cwd=place)
-    assert "is not among" in done.stderr                                    # capital letters that tinyplays does not have
-    (place / "low.txt").write_text("we saw the fat cow, and we fed the old hen.\n" * 80)
-    done = numpygpt("train", "--init-from", "run", "--data", "low.txt", *fast, "--dropout", 0.1, "--n-layer", 1, "--out", "tuned", cwd=place)
+    done = numpygpt("train", "--init-from", "run", "--data", "my.txt", *fast, "--dropout", 0.1, "--n-layer", 1, "--out", "tuned", cwd=place)
     assert done.returncode == 0, done.stderr
     before, after = weights(place / "run"), weights(place / "tuned")
     for path in before: assert (before[path] == after[path]).all() == path.startswith(("emb.", "blocks.0.attn.")), path
