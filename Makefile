@@ -12,7 +12,7 @@ help:
 	@echo "make test    set up and run the tests and the notebooks"
 	@echo "make lab     open JupyterLab on the chapters"
 	@echo "make docs    build the site into _docs"
-	@echo "make slow    every notebook from a clean kernel, a run on real text, the wheel alone"
+	@echo "make slow    every notebook from a clean kernel, a run on real text, ranks under mpiexec, the wheel alone"
 	@echo "make parity  the tests against PyTorch and Hugging Face tokenizers"
 	@echo "make evidence  all three suites, with their outcomes stored for chapter 31"
 	@echo "make bench   speed beside PyTorch"
@@ -27,6 +27,10 @@ help:
 
 .venv/dev: .venv/core
 	$(BIN)/python -m pip install --quiet -e ".[dev,notebooks]"
+	touch $@
+
+.venv/mpi: .venv/dev
+	$(BIN)/python -m pip install --quiet -e ".[mpi]"
 	touch $@
 
 .venv/torch: .venv/dev
@@ -48,11 +52,11 @@ docs: .venv/dev
 parity: .venv/torch
 	$(ONE) $(BIN)/python -m pytest tests/parity
 
-slow: .venv/dev
+slow: .venv/mpi
 	$(ONE) $(BIN)/python -m pytest tests/slow -rP
 
 # Each suite stores its part whether it passes or not; the page, run anew, and its tests judge the whole.
-evidence: .venv/torch
+evidence: .venv/torch .venv/mpi
 	-$(ONE) $(BIN)/python -m pytest tests --ignore tests/parity --ignore tests/slow --ignore tests/test_evidence.py --evidence
 	-$(ONE) $(BIN)/python -m pytest tests/parity --evidence
 	-$(ONE) $(BIN)/python -m pytest tests/slow --evidence
