@@ -31,7 +31,7 @@ setup(
     packages=find_packages(include=[settings["lib_path"], settings["lib_path"] + ".*"]),
     package_data={settings["lib_path"]: ["pretrained/*"]},
     install_requires=needs(""),
-    extras_require={extra: needs(f"{extra}_") for extra in ("notebooks", "gpu", "parity", "dev")},
+    extras_require={extra: needs(f"{extra}_") for extra in ("notebooks", "gpu", "mpi", "parity", "dev")},
     entry_points={"console_scripts": shlex.split(settings["console_scripts"]),
                   "nbdev": [f"{settings['lib_path']}={settings['lib_path']}._modidx:d"]},
     zip_safe=False,

@@ -37,14 +37,26 @@ def adding(n):
     return walk
 
 
+def versions():
+    return {"python": platform.python_version(), "numpy": np.__version__, "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None}
+
+
 def measure(threads, seconds=1.0):
     "GFLOP/s and GB/s on one thread and on all"
+    counts = sorted({1, threads})
     with threadpool_limits(1):
-        return {"processor": processor(), "cores": os.cpu_count(), "threads": threads, "python": platform.python_version(), "numpy": np.__version__,
-                "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-                "gflops": {str(t): t * 2 * 1024**3 / together(matmul, t, seconds) / 1e9 for t in {1, threads}},
-                    **{name: {str(t): t * 12 * (1 << 24) / together(lambda: adding(n), t, seconds) / 1e9 for t in {1, threads}}
+        return {"processor": processor(), "cores": os.cpu_count(), "threads": threads, **versions(),
+                "gflops": {str(t): t * 2 * 1024**3 / together(matmul, t, seconds) / 1e9 for t in counts},
+                **{name: {str(t): t * 12 * (1 << 24) / together(lambda: adding(n), t, seconds) / 1e9 for t in counts}
                    for name, n in (("gbytes", 1 << 24), ("cache gbytes", 1 << 16))}}
+
+
+def card(times, facts):   # {side: times} of one large matrix product; its operations
+    "A GPU's name, and the fastest product that either library gets out of it"
+    import cupy
+    peak = lambda sides: facts["flops"] / min(min(t) for side, t in times.items() if side in sides) / 1e9
+    return {"processor": cupy.cuda.runtime.getDeviceProperties(0)["name"].decode(), "cupy": cupy.__version__, **versions(),
+            "gflops": {"float32": peak(("ours", "theirs")), "tf32": peak(("ours tf32", "theirs tf32"))}}
 
 
 def processor():

@@ -1,41 +1,79 @@
-"The compared work as numpygpt does it; each function returns one that does it once"
+"The compared work as numpygpt does it; each function takes what follows its name in a case, and returns a function that does the work once"
+from dataclasses import replace
+
 import numpy as np
 
 from numpygpt.activations import relu, relu_bwd
+from numpygpt.backend import get_device, xp
 from numpygpt.bpe import BPETokenizer
+from numpygpt.data import Dataset
 from numpygpt.generate import generate
 from numpygpt.linear import Linear
 from numpygpt.losses import cross_entropy
 from numpygpt.module import Flat, Module
-from numpygpt.optimizers import SGD, AdamW, clip_grad_norm
-from numpygpt.parallel import Replicas, cut
+from numpygpt.optimizers import SGD, Adam, AdamW, clip_grad_norm
+from numpygpt.parallel import Ranks, Replicas, cut, step_flops, step_passes
+from numpygpt.training import Run, TrainConfig, train_step
 from numpygpt.transformer import GPT
 
-from cases import MNIST, PROMPT, TOKENS, batch, digits
+import cases
 
 
-def step(config, size, threads):
-    "One training step: gradients, clipping, AdamW"
+def wait():
+    "Until a GPU has done what it was asked to do"
+    if get_device() == "gpu": xp.cuda.Device().synchronize()
+
+
+def work(once, **facts):
+    "With what a table says about it: how many `amount` of `what` are done once, the operations, the passes"
+    once.facts = facts
+    return once
+
+
+def step(name, o):
+    "One training step on a batch that lies there: gradients, clipping, AdamW"
+    config, size = cases.shape(name)
     model = GPT(config, np.random.default_rng(1)).train()
     flat = Flat(model)
-    optimizer, replicas, (x, y) = AdamW(flat, 1e-3), Replicas(model, flat, threads), batch(config, size)
-    replicas.start()
+    optimizer, replicas, (x, y) = AdamW(flat, 1e-3), Replicas(model, flat, o.threads).start(), cases.batch(config, size)
 
     def once():
         flat.zero_grad()
         loss = replicas.accumulate(x, y)
         clip_grad_norm(flat.dw, 1.0)
-        replicas.step(optimizer)
+        optimizer.step()
         return float(loss)
-    once.close, once.pieces = replicas.close, len(cut(model, x, y, lanes=replicas.lanes))
-    return once
+    pieces = len(cut(model, x, y, lanes=replicas.lanes))
+    passes = step_passes(config, size, pieces)
+    scores = step_passes(replace(config, context=2 * config.context), size / 2, pieces) - passes    # the only passes that grow with the context
+    return work(once, amount=x.size, what="tokens", flops=step_flops(config, size), passes=passes, scores=scores)
 
 
-def tokens(config):
-    "Some tokens for one sequence, with the KV cache"
-    model = GPT(config, np.random.default_rng(1)).eval()
-    prompt = np.arange(PROMPT) % config.vocab_size
-    return lambda: len(list(generate(model, prompt, TOKENS, rng=0)))
+def train(name, o):
+    "One training step as the command line does it: a new batch, gradients with dropout, clipping, AdamW"
+    config, size = cases.TRAINING[name]
+    ids = np.random.default_rng(0).integers(0, config.vocab_size, 100 * size * config.context).astype(np.uint16)
+    run = Run(config, TrainConfig(batch_size=size), Dataset(ids, ids, None))
+    run.accumulate = Ranks(run.model, run.flat, o.threads).start().accumulate
+    return work(lambda: train_step(run).loss, amount=size * config.context, what="tokens")
+
+
+def tokens(config, sequences, length):
+    "Tokens for several sequences at once, after a prompt that goes through the model in one pass; all keys and values stay in the cache"
+    model, prompt, n = GPT(config, np.random.default_rng(1)), cases.prompt(config, sequences, length), cases.GENERATION["tokens"]
+
+    def once():
+        for _ in generate(model, prompt, n, rng=0): pass
+    return work(once, amount=sequences * n, what="tokens")
+
+
+def generation(name, o): return tokens(cases.SHAKESPEARE, int(name or 1), cases.GENERATION["prompt"])
+
+
+def advance(name, o):
+    "Near the start of a long context, or far into it"
+    g = cases.GENERATION
+    return tokens(replace(cases.SHAKESPEARE, context=g["context"]), 1, g["full"] if name == "full" else g["prompt"])
 
 
 class First(Linear):
@@ -49,7 +87,7 @@ class First(Linear):
 class Classifier(Module):
     "784-128-10 with a ReLU"
     def __init__(self, rng):
-        n, h, out = MNIST["sizes"]
+        n, h, out = cases.MNIST["sizes"]
         self.hidden, self.out = First(n, h, rng), Linear(h, out, rng)
 
     def forward(self, x):
@@ -60,20 +98,37 @@ class Classifier(Module):
     def backward(self, dy): self.hidden.backward(relu_bwd(self.out.backward(dy), *self.saved()))
 
 
-def epoch(images):
-    "One epoch of SGD with momentum"
-    model = Classifier(np.random.default_rng(1))
-    flat, (x, t), n = Flat(model), digits(images), MNIST["batch"]
-    optimizer = SGD(flat, 0.05, momentum=0.9)
+def mnist(name, o):
+    "One epoch: of SGD with momentum on 64 images at a time as they lie there; or of Adam on 128, shuffled"
+    model, rng = Classifier(np.random.default_rng(1)), np.random.default_rng(2)
+    flat, (x, t) = Flat(model), map(xp.asarray, cases.digits())
+    optimizer, n = (Adam(flat, 1e-3), 128) if name == "Adam" else (SGD(flat, 0.05, momentum=0.9), 64)
 
     def once():
-        for i in range(0, images, n):
-            loss, dy = cross_entropy(model(x[i:i + n]), t[i:i + n])
+        order = xp.asarray(rng.permutation(len(x)))
+        for i in range(0, len(x), n):
+            at = order[i:i + n] if name == "Adam" else slice(i, i + n)
+            loss, dy = cross_entropy(model(x[at]), t[at])
             flat.zero_grad()
             model.backward(dy)
             optimizer.step()
         return float(loss)
-    return once
+    return work(once, amount=len(x), what="images")
 
 
-def bpe(text, size): return lambda: BPETokenizer.train(text, size).vocab_size
+def bpe(name, o):
+    text, which = cases.corpus()
+    return work(lambda: BPETokenizer.train(text, int(name)).vocab_size, text=which)
+
+
+def encode(name, o):
+    "With `name` merges, by a tokenizer that has not seen any word yet"
+    text, which = cases.corpus()
+    merges = BPETokenizer.train(text, 256 + int(name)).merges
+    return work(lambda: len(BPETokenizer(merges).encode(text)), amount=len(text.encode()) / 1e6, what="MB", text=which)
+
+
+def square(name, o):
+    "One large matrix product: a GPU's peak"
+    a, b, c = (xp.ones((cases.SQUARE, cases.SQUARE), np.float32) for _ in range(3))
+    return work(lambda: xp.matmul(a, b, out=c), flops=2 * cases.SQUARE**3)

@@ -1,94 +1,28 @@
-"""numpygpt beside PyTorch: same machine, same threads, float32, same shapes, in turn.
+"""numpygpt beside PyTorch: same machine, same threads, float32, same shapes, in turn; and beside what other NumPy systems need.
 
-python benchmarks/run.py [--quick] [--only NAME ...] [--threads N] [--seconds S] [--no-compile]
-writes benchmarks/results.json, which chapter 19 shows, and prints it as a table."""
+python benchmarks/run.py [--quick] [--only NAME ...] [--threads N] [--seconds S] [--no-compile] [--backend cupy] [--out FILE]
+writes benchmarks/results.json, which chapter 19 shows (results_cupy.json for a GPU), and prints it as tables."""
 import argparse
 import json
 import os
-import subprocess
 import sys
-import threading
-import time
-from functools import lru_cache
 from pathlib import Path
 from statistics import median
 
 for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"): os.environ.setdefault(name, "1")
-HERE = Path(__file__).parent
-RESULTS = HERE / "results.json"
 
-import cases                                                 # noqa: E402: the line above must come first
+import numpy as np                                           # noqa: E402: the line above must come first
+
+import cases                                                 # noqa: E402
 import machine                                               # noqa: E402
+from sides import alternate, peak                            # noqa: E402
 
-from numpygpt.parallel import step_flops, step_passes, usable_cores   # noqa: E402
+from numpygpt.backend import use                             # noqa: E402
+from numpygpt.parallel import usable_cores                   # noqa: E402
 
-GOALS = {"step shakespeare": 1.15, "step nano": 1.15, "step 10.7M": 1.25, "generation": 1.0, "mnist": 0.8,
-         "memory shakespeare": 1.0, "memory nano": 1.0, "memory 10.7M": 1.0}
-
-
-def clock(function):
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
-def make(side, case, o):
-    "The work of one side of a case, as a function that does it once"
-    if side == "ours": import ours as library
-    else: import theirs as library
-    kind, _, name = case.partition(" ")
-    if kind == "step": return library.step(*cases.STEPS[name], o.threads, **({"compiled": True} if side == "compiled" else {}))
-    if kind == "generation": return library.tokens(cases.STEPS["shakespeare"][0])
-    if kind == "mnist": return library.epoch(images(o))
-    return library.bpe(corpus()[0], int(name))
-
-
-def serve(side, case, o):
-    "In a process of its own: do the work once for each line that comes in, and answer with its time"
-    say = lambda **what: print(json.dumps(what), flush=True)
-    try:
-        once = make(side, case, o)
-        once()
-    except Exception as e: return say(error=f"{side} does not work here: {type(e).__name__}: {(str(e).splitlines() or [''])[0][:150]}")
-    say(pieces=getattr(once, "pieces", None))
-    for _ in sys.stdin: say(seconds=clock(once))
-
-
-class Side:
-    "One of those who are compared, in a process of its own: neither disturbs the other's memory or threads"
-    def __init__(self, side, case, o):
-        command = [sys.executable, __file__, "--serve", side, case, "--threads", str(o.threads), *(["--quick"] if o.quick else [])]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.first = self.hear()
-
-    def hear(self):
-        line = self.process.stdout.readline()
-        return json.loads(line) if line else {"error": f"ended with exit code {self.process.wait()}"}
-
-    def seconds(self):
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        return self.hear()["seconds"]
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def alternate(case, o, names=("ours", "theirs"), least=3):
-    "Times of each side, called in turn until o.seconds are over; and why a side is missing"
-    sides = {name: Side(name, case, o) for name in names}
-    notes = [s.first["error"] for s in sides.values() if "error" in s.first]
-    going = {name: s for name, s in sides.items() if "error" not in s.first}
-    times, end = {name: [] for name in going}, time.perf_counter() + o.seconds
-    try:
-        while len(times["ours"]) < least or time.perf_counter() < end:
-            for name, s in going.items():
-                time.sleep(0.02)                             # OpenMP's threads spin for a while after their work
-                times[name].append(s.seconds())
-    finally:
-        for s in sides.values(): s.close()
-    return times, sides["ours"].first.get("pieces"), "; ".join(notes)
+HERE = Path(__file__).parent
+COLUMNS = {"ours": "ours", "theirs": "PyTorch", "compiled": "compiled", "ours tf32": "ours TF32", "theirs tf32": "PyTorch TF32"}
+FOUR = "ours", "theirs", "ours tf32", "theirs tf32"          # on a GPU
 
 
 def quartiles(values):
@@ -98,119 +32,174 @@ def quartiles(values):
 
 def compared(times):
     "Medians in seconds; the ratio ours/theirs of each round, its median and quartiles"
-    row = {"ours": median(times["ours"]), "rounds": len(times["ours"])}
-    for name in set(times) - {"ours"}:
-        ratios = [a / b for a, b in zip(times["ours"], times[name])]
-        row[name], row[f"ratio {name}"], row[f"quartiles {name}"] = median(times[name]), median(ratios), quartiles(ratios)
+    row = {"rounds": len(times["ours"]), **{side: median(t) for side, t in times.items()}}
+    for side in [s for s in times if not s.startswith("ours")]:
+        ratios = [a / b for a, b in zip(times["ours tf32" if side.endswith("tf32") else "ours"], times[side])]
+        row[f"ratio {side}"], row[f"quartiles {side}"] = median(ratios), quartiles(ratios)
     return row
 
 
-def step(case, o):
-    config, size = cases.STEPS[case.partition(" ")[2]]
-    times, pieces, note = alternate(case, o, ("ours", "theirs", "compiled") if o.compile else ("ours", "theirs"))
-    row, flops = compared(times), step_flops(config, size)
-    return {**row, "unit": "s", "note": note, "flops": flops, "passes": step_passes(config, size, pieces), "gflops": flops / row["ours"] / 1e9}
+def rates(row, m, threads):
+    "Of a case whose operations are known: each side's share of the matmul peak; and the seconds of the roof, under which passes have their time, too"
+    peaks = m["gflops"]
+    for side in [s for s in COLUMNS if s in row]:
+        top = peaks["tf32" if side.endswith("tf32") else "float32"] if "float32" in peaks else peaks[threads]
+        row[f"share {side}"] = row["flops"] / row[side] / 1e9 / top
+    if "passes" in row and "cache gbytes" in m:
+        cache, memory = (4e-9 / m[kind][threads] for kind in ("cache gbytes", "gbytes"))      # seconds for a number
+        row["roof"] = row["flops"] / peaks[threads] / 1e9 + row["passes"] * cache
+        row["roof, scores in memory"] = row["roof"] + row["scores"] * (memory - cache)
 
 
-def shares(row, m, threads):
-    "Of the matmul peak; and of the roof, under which the element-wise passes have their time, too"
-    row["share of peak"] = row["gflops"] / m["gflops"][threads]
-    roof = row["flops"] / m["gflops"][threads] / 1e9 + 4 * row["passes"] / m["cache gbytes"][threads] / 1e9
-    row["share of roof"] = roof / row["ours"]
+def in_turn(case, o, m, sides, seconds):
+    "A row of the table: these sides, in turn"
+    times, facts, note = alternate(case, o, sides, seconds)
+    row = {**compared(times), "unit": "s", **facts, "note": note}
+    if "flops" in row: rates(row, m, str(o.threads))
+    return bounded(case, row)
 
 
-def images(o): return 6_400 if o.quick else cases.MNIST["images"]
+def compare(case, o, m):
+    sides = FOUR if o.backend == "cupy" else ("ours", "theirs", "compiled") if o.compile and case.startswith("step") else ("ours", "theirs")
+    return in_turn(case, o, m, sides, o.seconds)
 
 
-def other(case, o):
-    "Generation, MNIST, BPE"
-    times, _, note = alternate(case, o)
-    unit = {"generation": f"s for {cases.TOKENS} tokens", "mnist": f"s for {images(o):,} images"}.get(case, "s")
-    if case.startswith("bpe"): note = "; ".join(filter(None, [corpus()[1], "theirs: Hugging Face tokenizers", note]))
-    return {**compared(times), "unit": unit, "note": note}
+def scaling(name, o, m): return in_turn(f"step {name}", o, m, ("ours", "theirs"), o.seconds / 6)
 
 
-@lru_cache
-def corpus():
-    "Tinyshakespeare, or without it and without a network as much text of our own"
-    from numpygpt.data import load_text, tinyplays
-    try: return load_text("shakespeare"), "tinyshakespeare"
-    except Exception: return tinyplays(1_115_394), "tinyplays, for want of tinyshakespeare"
+def memory(case, o, m):
+    tops = {side: peak(side, case.replace("memory", "step"), o) for side in ("ours", "theirs")}
+    row = {**{side: top / 1e6 for side, top in tops.items() if top}, "unit": "MB, the whole process"}
+    if "theirs" in row: row["ratio theirs"] = row["ours"] / row["theirs"]
+    return bounded(case, row)
 
 
-def tree(pid):
-    "A process and all below it"
-    yield pid
-    try: children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError: return
-    for child in children: yield from tree(int(child))
+def bounded(case, row):
+    "With the bound that holds for it, and whether it is met"
+    for bounds, key in ((cases.RATIOS, "ratio theirs"), (cases.SECONDS, "ours")):
+        if case in bounds and key in row: row |= {"bound": bounds[case], "of": key, "met": row[key] <= bounds[case]}
+    return row
 
 
-def proportional(pid):
-    "Bytes that a process holds, a page that n processes share counted 1/n"
-    try: lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError: return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+def setting(name, o, m):
+    "Ours, in the setting of another system, beside the cited figures"
+    s = cases.SETTINGS[name]
+    times, facts, _ = alternate(s.case, o, ("ours",), o.seconds / 3)
+    ours, more = s.value(median(times["ours"])), s.unit == cases.RATE
+    return {"ours": ours, "unit": s.unit, "rounds": len(times["ours"]), "cited": s.cited, "sources": {name: cases.SYSTEMS[name] for name in s.cited},
+            "at least" if more else "at most": s.bound, "met": ours >= s.bound if more else ours <= s.bound, **facts}
 
 
-def peak(side, case, o):
-    "Largest memory in bytes of a process and its workers in four steps"
-    runner, top, stop = Side(side, case, o), [0], threading.Event()
-    def watch():
-        while not stop.wait(0.01): top[0] = max(top[0], sum(map(proportional, tree(runner.process.pid))))
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        for _ in range(3): runner.seconds()
-    finally:
-        stop.set()
-        watcher.join()
-        runner.close()
-    return top[0]
+def predict(points):
+    "To each point of the scaling what the roofs make of the one that all sizes share; and the straight line through the batches"
+    shared = points["128x32" if "128x32" in points else next(iter(points))]
+    for p in points.values(): p["predicted"] = [p[roof] * shared["ours"] / shared["roof"] for roof in ("roof", "roof, scores in memory")]
+    size = np.array([int(name.split("x")[1]) for name in cases.SCALING["batch"]])
+    ours = np.array([points[name]["ours"] for name in cases.SCALING["batch"]])
+    each, fixed = np.polyfit(size, ours, 1, w=1 / ours)      # the relative error counts
+    return {"fixed": fixed, "each": each, "residual": float(np.abs((fixed + each * size) / ours - 1).max())}
 
 
-def memory(case, o):
-    row = {side: peak(side, case.replace("memory", "step"), o) / 1e6 for side in ("ours", "theirs")}
-    return {**row, "ratio theirs": row["ours"] / row["theirs"], "unit": "MB, the whole process"}
+def comparisons(o):
+    "(section of the results, case, what measures it)"
+    for name in (*(f"step {n}" for n in cases.STEPS), *cases.GENERATIONS, "mnist"): yield "rows", name, compare
+    if o.backend == "cupy": return
+    for name in cases.TOKENIZERS: yield "rows", name, compare
+    for name in cases.STEPS: yield "rows", f"memory {name}", memory
+    for name in cases.SETTINGS: yield "settings", name, setting
+    for name in dict.fromkeys(sum(cases.SCALING.values(), [])): yield "scaling", name, scaling
+
+
+def measure(results, o, save):
+    "Fill in what is asked for, and save after each comparison"
+    m = results["machine"] = machine.card(*alternate("square", o, FOUR, 2)[:2]) if o.backend == "cupy" else machine.measure(o.threads, o.seconds / 15)
+    for section, name, how in comparisons(o):
+        if o.only and not any(part in f"{section} {name}" for part in o.only): continue
+        print(f"{section} {name} …", file=sys.stderr, flush=True)
+        results.setdefault(section, {})[name] = how(name, o, m)
+        save()
+    points = results.get("scaling", {})
+    if set(sum(cases.SCALING.values(), [])) <= set(points): results["linear in batch"] = predict(points)
+    save()
+
+
+def number(row, key): return f"{row[key]:>13.4g}" if key in row else f"{'–':>13}"
+
+
+def rough(x): return f"{float(f'{x:.3g}'):,g}"
+
+
+def table(rows):
+    "One line for each comparison with PyTorch"
+    shown = [c for c in COLUMNS if any(c in row for row in rows.values())]
+    yield f"{'':18}" + "".join(f"{COLUMNS[c]:>13}" for c in shown) + f"  {'ratio (quartiles)':22} {'at most':>7}"
+    for name, row in rows.items():
+        ratio = f"{row['ratio theirs']:.2f}" if "ratio theirs" in row else "–"
+        if "quartiles theirs" in row: ratio += " ({:.2f} to {:.2f})".format(*row["quartiles theirs"])
+        bound = f"{row['bound']:7} {'met' if row['met'] else 'not':4}" if "bound" in row else " " * 12
+        yield f"{name:18}" + "".join(number(row, c) for c in shown) + f"  {ratio:22} {bound} {'; '.join([row['unit'], *told(row)])}"
+
+
+def told(row):
+    "What else is known of it: how much in a second, and how near that is to what the machine can do"
+    if "amount" in row: yield f"{rough(row['amount'] / row['ours'])} {row['what']}/s"
+    if shares := [f"{COLUMNS[side]} {row[f'share {side}']:.0%}" for side in COLUMNS if f"share {side}" in row]: yield f"of the matmul peak {', '.join(shares)}"
+    if "roof" in row: yield f"of the roof {row['roof'] / row['ours']:.0%}"
+
+
+def beside_others(rows):
+    yield f"{'':32}{'ours':>10} {'bound':>16}       cited"
+    for name, row in rows.items():
+        bound = "at least" if "at least" in row else "at most"
+        cited = "; ".join(f"{system} {low:g}" + (f" to {high:g}" if high > low else "") for system, (low, high) in row["cited"].items())
+        yield f"{name:32}{row['ours']:10.4g} {bound:>9} {row[bound]:6g}  {'met' if row['met'] else 'not':4} {cited} {row['unit']}"
+
+
+def growth(rows, fit):
+    yield f"{'context x batch':18}{'ours':>13}{'PyTorch':>13}   predicted, scores in cache to memory"
+    for name, row in rows.items():
+        predicted = "{:7.4g} to {:.4g}".format(*row["predicted"]) if "predicted" in row else ""
+        yield f"{name:18}{number(row, 'ours')}{number(row, 'theirs')}   {predicted}"
+    if fit: yield f"in the batch: {fit['fixed']:.3f} s and {fit['each']:.4f} s for each sequence, at most {fit['residual']:.0%} off"
 
 
 def lines(results):
-    "The table, one line for each comparison"
-    yield f"{'':20} {'ours':>10} {'PyTorch':>10} {'compiled':>10}  {'ratio (quartiles)':22} {'at most':>7}"
-    for name, row in results["rows"].items():
-        number = lambda key: f"{row[key]:10.4g}" if key in row else f"{'–':>10}"
-        ratio = f"{row['ratio theirs']:.2f}" if "ratio theirs" in row else "–"
-        if "quartiles theirs" in row: ratio += " ({:.2f} to {:.2f})".format(*row["quartiles theirs"])
-        yield f"{name:20} {number('ours')} {number('theirs')} {number('compiled')}  {ratio:22} {GOALS.get(name, ''):>7}  {row['unit']}"
+    m = results["machine"]
+    yield ", ".join(f"{key} {m[key]}" for key in ("processor", "threads", "load") if key in m)
+    yield ", ".join(f"{r:.0f} {name} on {n}" for name in ("gflops", "gbytes", "cache gbytes") for n, r in m.get(name, {}).items())
+    if results.get("rows"): yield from table(results["rows"])
+    if results.get("settings"): yield from beside_others(results["settings"])
+    if results.get("scaling"): yield from growth(results["scaling"], results.get("linear in batch"))
+    if texts := {r["text"] for r in results.get("rows", {}).values() if "text" in r}: yield f"bpe and encode: {', '.join(texts)}; beside Hugging Face's tokenizers"
+    yield from (f"{name}: {r['note']}" for name, r in results.get("rows", {}).items() if r.get("note"))
+    if (m.get("load") or 0) > 0.5: yield f"The machine was busy before this began (load {m['load']:.1f}): the ratios are not to be relied on."
 
 
-def main():
+def options(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="about a minute, wider quartiles")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="comparisons whose name contains one of these")
+    parser.add_argument("--quick", action="store_true", help="a few minutes, wider quartiles, no torch.compile")
+    parser.add_argument("--tiny", action="store_true", help="toy shapes: everything runs, and the figures mean nothing; needs --out")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="comparisons whose name contains one of these (rows, settings, scaling: a whole table)")
     parser.add_argument("--threads", type=int, default=usable_cores(), help="for both sides; all usable cores unless told")
     parser.add_argument("--seconds", type=float, default=30, help="of each comparison in turn")
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave torch.compile out")
-    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
-    o = parser.parse_args()
-    if o.serve: return serve(*o.serve, o)
-    if o.quick: o.seconds, o.compile = 3, False
-    todo = {**{f"step {n}": step for n in cases.STEPS}, "generation": other, **{f"bpe {n}": other for n in (512, 1000, 8000)}, "mnist": other,
-            **{f"memory {n}": memory for n in cases.STEPS}}
-    results = json.loads(RESULTS.read_text()) if o.only and RESULTS.exists() else {"rows": {}}
-    results["machine"] = machine.measure(o.threads, 0.5 if o.quick else 2)
-    for name, run in todo.items():
-        if o.only and not any(part in name for part in o.only): continue
-        print(f"{name} …", file=sys.stderr, flush=True)
-        row = results["rows"][name] = run(name, o)
-        if "gflops" in row: shares(row, results["machine"], str(o.threads))
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    m = results["machine"]
-    print(f"{m['processor']}, {o.threads} threads, load before {m['load']}: {m['gflops'][str(o.threads)]:.0f} GFLOP/s, {m['gbytes'][str(o.threads)]:.0f} GB/s")
-    print(*lines(results), *(f"{n}: {r['note']}" for n, r in results["rows"].items() if r.get("note")), sep="\n")
-    for n, r in results["rows"].items():
-        if "share of roof" in r: print(f"{n}: {r['gflops']:.0f} GFLOP/s, {r['share of peak']:.0%} of this machine's matmul peak, {r['share of roof']:.0%} of its roof")
-    if m["load"] and m["load"] > 0.5: print(f"The machine was busy before this began (load {m['load']:.1f}): the ratios are not to be relied on.")
+    parser.add_argument("--backend", choices=("numpy", "cupy"), default="numpy", help="cupy: ours with CuPy, theirs with CUDA, with and without TF32")
+    parser.add_argument("--out", type=Path, help="the file to write instead")
+    o = parser.parse_args(argv)
+    if o.tiny and not o.out: parser.error("--tiny would spoil the stored results: give another file by --out")
+    if o.quick or o.tiny: o.seconds, o.compile = 3 * o.quick, False
+    return o
+
+
+def main(argv=None):
+    o = options(argv)
+    try: use(o.backend)
+    except RuntimeError as e: sys.exit(f"--backend {o.backend}: {e}")
+    if o.tiny: cases.shrink()
+    out = o.out or HERE / ("results.json" if o.backend == "numpy" else f"results_{o.backend}.json")
+    results = json.loads(out.read_text()) if o.only and out.exists() else {}
+    measure(results, o, lambda: out.write_text(json.dumps(results, indent=1) + "\n"))
+    print(*lines(results), sep="\n")
 
 
 if __name__ == "__main__": main()

@@ -1,9 +1,23 @@
 "The same work in PyTorch at its best plain form: scaled_dot_product_attention, fused AdamW, eager or compiled"
+import json
+import os
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cases import MNIST, PROMPT, TOKENS, batch, digits
+import cases
+
+DEVICE = "cuda" if os.environ.get("NUMPYGPT_BACKEND") == "cupy" else "cpu"
+torch.set_float32_matmul_precision("high" if os.environ.get("CUPY_TF32") == "1" else "highest")    # TF32, or float32 itself
+
+
+def wait():
+    "Until a GPU has done what it was asked to do"
+    if DEVICE == "cuda": torch.cuda.synchronize()
+
+
+def here(*arrays): return [torch.as_tensor(a, device=DEVICE) for a in arrays]
 
 
 def rotate(x, cos, sin):
@@ -50,13 +64,14 @@ class GPT(nn.Module):
         return self.head(self.norm(x))
 
 
-def step(config, size, threads, compiled=False):
-    torch.set_num_threads(threads)
+def step(name, o):
+    torch.set_num_threads(o.threads)
     torch.manual_seed(1)
-    model = GPT(config).train()
-    run = torch.compile(model) if compiled else model
+    config, size = cases.shape(name)
+    model = GPT(config).to(DEVICE).train()
+    run = torch.compile(model) if o.side == "compiled" else model
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
-    x, y = map(torch.as_tensor, batch(config, size))
+    x, y = here(*cases.batch(config, size))
 
     def once():
         optimizer.zero_grad(set_to_none=True)
@@ -68,35 +83,35 @@ def step(config, size, threads, compiled=False):
     return once
 
 
-def tokens(config):
+def generation(name, o):
     torch.set_num_threads(1)                                 # for one token at a time a second thread only waits
     torch.manual_seed(1)
-    model, D = GPT(config).eval(), config.n_embd // config.n_head
-    cache = [[torch.empty(1, config.n_kv_head, config.context, D) for _ in "kv"] for _ in model.blocks]
+    c, sequences, g = cases.SHAKESPEARE, int(name or 1), cases.GENERATION
+    model, (prompt,) = GPT(c).to(DEVICE).eval(), here(cases.prompt(c, sequences, g["prompt"]))
+    cache = [[torch.empty(sequences, c.n_kv_head, c.context, c.n_embd // c.n_head, device=DEVICE) for _ in "kv"] for _ in model.blocks]
 
     @torch.inference_mode()
     def once():
-        new, start = (torch.arange(PROMPT) % config.vocab_size)[None], 0
-        for n in range(TOKENS):
+        new, start = prompt, 0
+        for _ in range(g["tokens"]):
             logits = model(new, cache, start)[:, -1]
             start += new.shape[1]
             new = torch.multinomial(logits.softmax(-1), 1)
-            new.item()                                       # a token is there when it can be printed
-        return n + 1
+            new.tolist()                                     # a token is there when it can be printed
     return once
 
 
-def epoch(images):
+def mnist(name, o):
     torch.set_num_threads(1)                                 # as above
     torch.manual_seed(1)
-    n, h, out = MNIST["sizes"]
-    model, b = nn.Sequential(nn.Linear(n, h), nn.ReLU(), nn.Linear(h, out)), MNIST["batch"]
-    x, t = map(torch.as_tensor, digits(images))
+    n, h, out = cases.MNIST["sizes"]
+    model = nn.Sequential(nn.Linear(n, h), nn.ReLU(), nn.Linear(h, out)).to(DEVICE)
+    x, t = here(*cases.digits())
     optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9, fused=True)
 
     def once():
-        for i in range(0, images, b):
-            loss = F.cross_entropy(model(x[i:i + b]), t[i:i + b])
+        for i in range(0, len(x), 64):
+            loss = F.cross_entropy(model(x[i:i + 64]), t[i:i + 64])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -104,13 +119,28 @@ def epoch(images):
     return once
 
 
-def bpe(text, size):
+def square(name, o):
+    a, b, c = (torch.ones(cases.SQUARE, cases.SQUARE, device=DEVICE) for _ in range(3))
+    return lambda: torch.matmul(a, b, out=c)
+
+
+def bpe(name, o):
     "No BPE trainer in PyTorch: Hugging Face's, in Rust, with the same pre-tokens"
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    text, _ = cases.corpus()
 
     def once():
-        made = Tokenizer(models.BPE())
-        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        made.train_from_iterator([text], trainers.BpeTrainer(vocab_size=size, show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+        made, pre = Tokenizer(models.BPE()), pre_tokenizers.ByteLevel
+        made.pre_tokenizer = pre(add_prefix_space=False)
+        made.train_from_iterator([text], trainers.BpeTrainer(vocab_size=int(name), show_progress=False, initial_alphabet=pre.alphabet()))
         return made.get_vocab_size()
     return once
+
+
+def encode(name, o):
+    "Hugging Face's, with our merges, and as new to the words as ours"
+    from tokenizers import Tokenizer
+    from numpygpt.bpe import BPETokenizer, hugging_face
+    text, _ = cases.corpus()
+    file = json.dumps(hugging_face(BPETokenizer.train(text, 256 + int(name))))
+    return lambda: len(Tokenizer.from_str(file).encode(text).ids)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Tokenizer', 'Source', 'FREE', 'COMMANDS', 'make_tokenizer', 'Data', 'preset_in', 'shape', 'Train', 'open_model',
-           'start_from', 'holds_run', 'free_folder', 'stop_signals', 'train', 'describe', 'show', 'Sample', 'Plot',
-           'Check', 'Info', 'parse', 'main']
+           'start_from', 'holds_run', 'free_folder', 'stop_signals', 'save', 'train', 'describe', 'show', 'Sample',
+           'Plot', 'Check', 'Info', 'parse', 'in_one_line', 'main']
 
 # %% ../nbs/20_cli.ipynb #164ddd3c
 import math
@@ -20,12 +20,12 @@ import numpy as np
 import tyro
 
 from . import __version__, checkpoint
-from .backend import get_device
+from .backend import get_device, to_cpu
 from .bpe import BPETokenizer, CharTokenizer, WordTokenizer
 from .data import TINYPLAYS_BITS, Dataset, load_text, split_text
 from .generate import beam_search, generate
 from .gradcheck import certify
-from .parallel import Replicas
+from .parallel import Ranks, agree, one_for_all, world
 from .training import PRESETS, Run, TrainConfig, cut_log, fit, plot_log, read_log, record
 from .transformer import GPT, GPTConfig, attention_maps, plot_attention
 
@@ -81,7 +81,7 @@ class Train:
     tokenizer: Tokenizer | None = None                      # for a text: characters, words, or byte-level BPE
     out: Path | None = None                                 # folder for the run; runs/PRESET unless told
     sample: int = 200                                       # tokens to show before and after; 0: none
-    workers: int = 0                                        # processes that share each batch; 0: one for each usable core
+    workers: int = 0                                        # processes that share each batch, on each rank under mpiexec; 0: one for each usable core
     resume: Path | None = None                              # go on with the run in this folder (--steps, --sample and --workers may be given with it)
     init_from: Path | None = None                           # start from the weights of this run, or of `pretrained`, on the text of --data
     model: tyro.conf.OmitArgPrefixes[GPTConfig] = field(default_factory=GPTConfig)
@@ -169,27 +169,35 @@ def stop_signals():
     finally:
         for s, old in before.items(): signal.signal(s, old)
 
+# %% ../nbs/20_cli.ipynb #1f82de36
+def save(run, out, comm):
+    "A checkpoint, written by rank 0 when all ranks have been found to have the same run"
+    agree(comm, weights=to_cpu(run.flat.w), state=checkpoint.run_state(run))
+    if comm.rank == 0: checkpoint.save(out / "checkpoint", run.model, run.dataset.tokenizer, run)
+
 # %% ../nbs/20_cli.ipynb #8be8eaa5
 def train(run, out, sample, workers=0):
-    "The training loop of the command line: workers, bar, log, checkpoints, samples"
+    "The training loop of the command line: ranks and their workers, bar, log, checkpoints, samples"
     from tqdm.auto import tqdm
-    out.mkdir(parents=True, exist_ok=True)
-    cut_log(out / "log.jsonl", run.index)
+    team, log, chars, stopped = Ranks(run.model, run.flat, workers), out / "log.jsonl", run.dataset.chars_per_token(), False
+    first = team.comm.rank == 0                              # the only one that writes, and whose words are shown
+    if first:
+        out.mkdir(parents=True, exist_ok=True)
+        cut_log(log, run.index)
+        show(run, sample, f"after {run.index} steps" if run.index else "before training")
     print(f"{run.model.n_params:,} parameters, {len(run.dataset.train):,} tokens of {run.dataset.vocab_size} kinds, on the {get_device()}; writing to {out}")
-    show(run, sample, "before training" if run.index == 0 else f"after {run.index} steps")
-    chars = run.dataset.chars_per_token()
-    save = lambda: checkpoint.save(out / "checkpoint", run.model, run.dataset.tokenizer, run)
-    with Replicas(run.model, run.flat, workers or None) as team, stop_signals() as stop, tqdm(total=run.config.steps, initial=run.index, unit="step") as bar:
+    with team, stop_signals() as stop, tqdm(total=run.config.steps, initial=run.index, unit="step", disable=not first) as bar:
+        agree(team.comm, state=checkpoint.run_state(run))
         run.accumulate = lambda x, y: team.accumulate(x, y, run.config.micro_batch)
-        for step in record(fit(run), out / "log.jsonl"):
+        for step in record(fit(run), log) if first else fit(run):
             bar.set_postfix_str(f"loss {step.loss:.3f}, {step.tokens_per_s:,.0f} tokens/s")
             bar.update()
             if step.val_loss is not None: bar.write(f"step {step.index:>6}: validation loss {describe(run, step.val_loss, chars)}")
-            if stop or run.config.save_every and step.index % run.config.save_every == 0: save()
-            if stop: break
-    if stop: return print(f"stopped after step {run.index}; everything is saved. Go on with: numpygpt train --resume {out}")
-    save()
-    show(run, sample, "after training")
+            if stopped := team.any(stop): break
+            if run.config.save_every and step.index % run.config.save_every == 0: save(run, out, team.comm)
+        save(run, out, team.comm)
+    if stopped: return print(f"stopped after step {run.index}; everything is saved. Go on with: numpygpt train --resume {out}")
+    if first: show(run, sample, "after training")
     print(f"saved in {out}. Next:\n  numpygpt sample {out}          more text\n  numpygpt plot {out}            the curves\n"
           f"  numpygpt train --resume {out} --steps {2 * run.config.steps}    train on")
 
@@ -330,11 +338,16 @@ def parse(argv):
     return command
 
 # %% ../nbs/20_cli.ipynb #f376165d
+@contextmanager
+def in_one_line():
+    "An error that a user can mend becomes one line, and exit code 1"
+    try: yield
+    except (ValueError, OSError, FloatingPointError, RuntimeError) as error: sys.exit(f"numpygpt: {error}")
+
+
 def main(argv=None):   # arguments; those of the process unless told
     "Entry point of the command `numpygpt`"
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv == ["--version"]: return print(f"numpygpt {__version__}")
-    try: parse(argv).run()
-    except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
-        print(f"numpygpt: {error}", file=sys.stderr)
-        sys.exit(1)
+    with in_one_line(): comm = world()
+    with one_for_all(comm), in_one_line(): parse(argv).run()

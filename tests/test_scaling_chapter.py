@@ -1,0 +1,123 @@
+"Chapter 24: its stored runs are those of the command that makes them, say what the chapter says, and its bill for a text is right where the answer is known"
+import ast
+import json
+import math
+import os
+import sys
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+from numpygpt.bpe import BPETokenizer, CharTokenizer, WordTokenizer
+from numpygpt.data import ngram_bits
+from numpygpt.parallel import step_flops
+from numpygpt.training import PRESETS, TrainConfig
+from numpygpt.transformer import GPT, GPTConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+read = lambda name: json.loads((ROOT / "nbs" / "stored" / name).read_text(encoding="utf-8"))
+plain = lambda config: json.loads(json.dumps(asdict(config)))
+NANO = PRESETS["nano"]
+
+
+@pytest.fixture(scope="module")
+def runs():
+    "benchmarks/runs.py, which is in no package"
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try: yield import_module("runs")
+    finally:
+        sys.path.remove(str(ROOT / "benchmarks"))
+        sys.modules.pop("runs", None)
+
+
+@pytest.fixture(scope="module")
+def chapter():
+    "The functions that the chapter defines, as it defines them"
+    found = {"math": math, "BPETokenizer": BPETokenizer, "CharTokenizer": CharTokenizer, "WordTokenizer": WordTokenizer, "ngram_bits": ngram_bits}
+    names = {"bits_per_byte", "unknown", "charge", "ceiling", "covered"}
+    for cell in nbformat.read(ROOT / "nbs" / "24_scaling.ipynb", 4).cells:
+        if cell.cell_type != "code": continue
+        for node in ast.parse(cell.source).body:
+            if isinstance(node, ast.FunctionDef) and node.name in names: exec(ast.unparse(node), found)
+    assert names <= set(found)
+    return found
+
+
+def taken(rates): return min(rates, key=lambda pair: pair[1])[0]
+
+
+def test_sizes_are_the_nano_preset_in_four_widths(runs):
+    stored = read("sizes.json")["sizes"]
+    assert [s["model"]["n_embd"] for s in stored] == list(runs.WIDTHS)
+    for s in stored:
+        config = GPTConfig(**NANO.model | {"n_embd": s["model"]["n_embd"]})
+        assert s["model"] == plain(config) and s["n_params"] == GPT(config, np.random.default_rng(0)).n_params
+        assert [rate for rate, _ in s["rates"]] == list(runs.RATES) and s["train"]["lr"] == taken(s["rates"])
+        train = TrainConfig(**NANO.train | {"steps": 1000, "lr": s["train"]["lr"], "eval_every": 100, "eval_batches": 20, "seed": s["train"]["seed"]})
+        assert s["train"] == plain(train)
+        assert [i for i, _ in s["runs"][0]["curve"]] == list(range(100, 1001, 100))
+        assert [r["seed"] for r in s["minute"]["runs"]] == list(runs.SEEDS)
+        assert s["minute"]["steps"] == round(60 / np.median([r["seconds_per_step"] for r in s["runs"]]))
+        assert len(s["sample"]["text"]) == 200
+
+
+def test_tokenizers_had_the_same_operations(runs):
+    stored = read("tokenizers.json")
+    assert stored["flops"] == runs.FLOPS
+    for arm in stored["tokenizers"]:
+        config, train = GPTConfig(**arm["model"]), arm["train"]
+        assert plain(config) == plain(GPTConfig(**NANO.model | {"context": config.context, "vocab_size": config.vocab_size}))
+        assert train["steps"] == round(runs.FLOPS / step_flops(config, train["batch_size"]))
+        assert train["lr"] == taken(arm["rates"]) and [r["seed"] for r in arm["runs"]] == list(runs.SEEDS)
+
+
+@pytest.mark.skipif("NUMPYGPT_DATA" not in os.environ, reason="NUMPYGPT_DATA does not name a folder with the text")
+def test_tokenizers_are_those_of_the_command(runs):
+    "Name, size of the vocabulary, context and batch of each"
+    stored = read("tokenizers.json")["tokenizers"]
+    found = runs.arms(runs.load_text("shakespeare"))
+    assert [(name, t.vocab_size, context, n) for name, t, context, n in found] == \
+           [(a["name"], a["model"]["vocab_size"], a["model"]["context"], a["train"]["batch_size"]) for a in stored]
+
+
+def test_a_wider_model_is_better_step_by_step_and_slower():
+    stored = read("sizes.json")["sizes"]
+    end = [np.mean([r["val_loss"] for r in s["runs"]]) for s in stored]
+    seconds = [np.median([r["seconds_per_step"] for r in s["runs"]]) for s in stored]
+    speed = [step_flops(GPTConfig(**s["model"]), s["train"]["batch_size"]) / t for s, t in zip(stored, seconds)]
+    assert (np.diff(end) < 0).all() and (np.diff(seconds) > 0).all() and (np.diff(speed) > 0).all()
+
+
+def test_bits_per_byte_where_the_answer_is_known(chapter):
+    "Fair coins: four tokens of one bit each, over eight bytes; and sixteen bits beside them"
+    bits_per_byte = chapter["bits_per_byte"]
+    assert math.isclose(bits_per_byte(math.log(2), [1, 3, 2, 2]), 0.5)
+    assert math.isclose(bits_per_byte(math.log(2), [1, 3, 2, 2], extra=16), 2.5)
+
+
+def test_every_tokenizer_pays_for_the_same_bytes(chapter):
+    text = "Ay, the naïve Zoë: to be, 2 be — or not to be"
+    for tokenizer in (CharTokenizer.train(text), BPETokenizer.train(text, 260), WordTokenizer(["to", " ", "be"])):
+        sizes = chapter["covered"](tokenizer, text)
+        assert sum(sizes) == len(text.encode()) and len(sizes) == len(tokenizer.encode(text))
+
+
+def test_unknown_words_are_charged(chapter):
+    seen, charge, ceiling = "to be Hamlet to be Horatio to be Falstaff", chapter["charge"], chapter["ceiling"]
+    tokenizer = WordTokenizer(["to", " ", "be"])
+    assert charge(tokenizer, seen, ["to", " ", "be"]) == ceiling(tokenizer, ["to", " ", "be"]) == 0
+    one, two = (charge(tokenizer, seen, ["to", *names]) for names in (["Horatio"], ["Horatio", "Fabio"]))
+    assert 0 < one < two < ceiling(tokenizer, ["Horatio", "Fabio"]) == 8 * (7 + 1 + 5 + 1)
+
+
+def test_the_charge_is_what_the_speller_would_need(chapter):
+    "One letter counted at a time: the only unknown word seen is aab, so with its end mark a has half of the places"
+    tokenizer = WordTokenizer([" "])
+    letters = sorted(set("aab \n"))
+    N, D, V = 4, 3, len(letters)
+    p = {c: (n + D / V) / (N + D) for c, n in {"a": 2, "b": 1, "\n": 1}.items()}      # Witten and Bell by hand
+    assert math.isclose(chapter["charge"](tokenizer, "aab ", ["ab", " "], n=1), -sum(math.log2(p[c]) for c in "ab\n"))
