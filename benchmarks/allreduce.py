@@ -73,7 +73,7 @@ def rank(o):
     from mpi4py import MPI
     comm = MPI.COMM_WORLD
     found = {"reductions": reductions, "steps": steps}[o.rank](comm, o)
-    if comm.rank == 0: print(json.dumps({"found": found, "library": MPI.Get_library_version().split("\n")[0].replace("\t", " ")}))
+    if comm.rank == 0: print(json.dumps({"found": found, "library": " ".join(MPI.Get_library_version().split("\n")[0].split())}))
 
 
 def ask(ranks, what, o, workers=1, **environment):

@@ -181,11 +181,11 @@ def train(run, out, sample, workers=0):
     from tqdm.auto import tqdm
     team, log, chars, stopped = Ranks(run.model, run.flat, workers), out / "log.jsonl", run.dataset.chars_per_token(), False
     first = team.comm.rank == 0                              # the only one that writes, and whose words are shown
+    print(f"{run.model.n_params:,} parameters, {len(run.dataset.train):,} tokens of {run.dataset.vocab_size} kinds, on the {get_device()}; writing to {out}")
     if first:
         out.mkdir(parents=True, exist_ok=True)
         cut_log(log, run.index)
         show(run, sample, f"after {run.index} steps" if run.index else "before training")
-    print(f"{run.model.n_params:,} parameters, {len(run.dataset.train):,} tokens of {run.dataset.vocab_size} kinds, on the {get_device()}; writing to {out}")
     with team, stop_signals() as stop, tqdm(total=run.config.steps, initial=run.index, unit="step", disable=not first) as bar:
         agree(team.comm, state=checkpoint.run_state(run))
         run.accumulate = lambda x, y: team.accumulate(x, y, run.config.micro_batch)
