@@ -8,6 +8,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(Path(__file__).parent))
 if (beside := ROOT.parent / "shared" / "data").is_dir(): os.environ.setdefault("NUMPYGPT_DATA", str(beside))
 
+from evidence import pytest_addoption, pytest_configure      # noqa: E402, F401: the option --evidence
+
 
 def pytest_terminal_summary(terminalreporter):
     "What could not be tried is said in the last lines"

@@ -62,7 +62,7 @@ def test_sizes_are_the_nano_preset_in_four_widths(runs):
         assert [i for i, _ in s["runs"][0]["curve"]] == list(range(100, 1001, 100))
         assert [r["seed"] for r in s["minute"]["runs"]] == list(runs.SEEDS)
         assert s["minute"]["steps"] == round(60 / np.median([r["seconds_per_step"] for r in s["runs"]]))
-        assert len(s["sample"]["text"]) == 200
+        assert len(s["sample"]["text"]) == 200 and s["minute"]["other"][0] == sorted(s["rates"], key=lambda pair: pair[1])[1][0]
 
 
 def test_tokenizers_had_the_same_operations(runs):
@@ -90,6 +90,20 @@ def test_a_wider_model_is_better_step_by_step_and_slower():
     seconds = [np.median([r["seconds_per_step"] for r in s["runs"]]) for s in stored]
     speed = [step_flops(GPTConfig(**s["model"]), s["train"]["batch_size"]) / t for s, t in zip(stored, seconds)]
     assert (np.diff(end) < 0).all() and (np.diff(seconds) > 0).all() and (np.diff(speed) > 0).all()
+
+
+def test_a_minute_belongs_to_the_small():
+    "The two larger are behind by more than seeds and clocks explain, for every seed; and no size had the worse of its two best rates"
+    stored = read("sizes.json")["sizes"]
+    minute = np.array([[r["val_loss"] for r in s["minute"]["runs"]] for s in stored]) / math.log(2)
+    assert (minute[2] - minute[:2] > 0.1).all() and (minute[3] - minute[2] > 0.1).all() and abs(minute[0].mean() - minute[1].mean()) < 0.05
+    assert all(s["minute"]["runs"][0]["curve"][-1][1] < s["minute"]["other"][1] for s in stored)
+
+
+def test_byte_pairs_beat_characters_and_a_longer_context_does_not_help_these():
+    loss = {a["name"]: np.array([r["val_loss"] for r in a["runs"]]) for a in read("tokenizers.json")["tokenizers"]}
+    assert loss["characters"].max() < loss["characters, 160 at a time"].min()
+    assert (loss["BPE 512"] / read("shakespeare_12.json")["bytes_per_token"]).max() < loss["characters"].min()
 
 
 def test_bits_per_byte_where_the_answer_is_known(chapter):
