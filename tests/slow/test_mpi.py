@@ -186,8 +186,10 @@ def test_without_mpi4py_it_says_what_to_install(tmp_path):
 
 
 def test_cores_are_divided_among_the_ranks_of_a_machine():
-    code, out, err = finish(start(2, sys.executable, "-c", "from numpygpt.parallel import *; print(world().size, cores_each(world()), usable_cores(), flush=True)"))
+    code, out, err = finish(start(2, sys.executable, "-c", "from numpygpt.parallel import *; print(f'{world().size} {cores_each(world())} {usable_cores()}\\n', end='', flush=True)"))
     assert code == 0, err
-    for line in out.split("\n")[:-1]:
+    lines = out.split("\n")[:-1]
+    assert len(lines) == 2
+    for line in lines:
         size, each, cores = map(int, line.split())
         assert size == 2 and each == max(1, cores // 2)
