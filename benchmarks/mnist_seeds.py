@@ -1,4 +1,4 @@
-"""Five seeds of thirty epochs on MNIST, by each of two optimizers, with the code of the chapter itself: a few minutes on one core.
+"""Five seeds of thirty epochs on MNIST, by each of two optimizers, with the code of the chapter itself: a few minutes on all cores.
 
 python benchmarks/mnist_seeds.py
 writes nbs/stored/mnist.json, which the chapter reads; NUMPYGPT_DATA may name the folder that has the data."""
@@ -6,10 +6,8 @@ import json
 import os
 from pathlib import Path
 
-for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"): os.environ.setdefault(name, "1")
-
-import matplotlib                                            # noqa: E402: the line above must come first
-import nbformat                                              # noqa: E402
+import matplotlib
+import nbformat
 
 NBS = Path(__file__).resolve().parents[1] / "nbs"
 SEEDS = range(5)

@@ -2,6 +2,7 @@
 from dataclasses import replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from numpygpt.activations import relu, relu_bwd
 from numpygpt.backend import get_device, xp
@@ -11,7 +12,7 @@ from numpygpt.generate import generate
 from numpygpt.linear import Linear
 from numpygpt.losses import cross_entropy
 from numpygpt.module import Flat, Module
-from numpygpt.optimizers import SGD, Adam, AdamW, clip_grad_norm
+from numpygpt.optimizers import SGD, AdamW, clip_grad_norm
 from numpygpt.parallel import Ranks, Replicas, cut, step_flops, step_passes
 from numpygpt.training import Run, TrainConfig, train_step
 from numpygpt.transformer import GPT
@@ -24,9 +25,9 @@ def wait():
     if get_device() == "gpu": xp.cuda.Device().synchronize()
 
 
-def work(once, **facts):
-    "With what a table says about it: how many `amount` of `what` are done once, the operations, the passes"
-    once.facts = facts
+def work(once, ready=lambda: None, **facts):
+    "With what is to be done before each time; and what a table says: how many `amount` of `what` are done once, the operations, the passes"
+    once.ready, once.facts = ready, facts
     return once
 
 
@@ -41,7 +42,7 @@ def step(name, o):
         flat.zero_grad()
         loss = replicas.accumulate(x, y)
         clip_grad_norm(flat.dw, 1.0)
-        optimizer.step()
+        replicas.step(optimizer)
         return float(loss)
     pieces = len(cut(model, x, y, lanes=replicas.lanes))
     passes = step_passes(config, size, pieces)
@@ -54,26 +55,34 @@ def train(name, o):
     config, size = cases.TRAINING[name]
     ids = np.random.default_rng(0).integers(0, config.vocab_size, 100 * size * config.context).astype(np.uint16)
     run = Run(config, TrainConfig(batch_size=size), Dataset(ids, ids, None))
-    run.accumulate = Ranks(run.model, run.flat, o.threads).start().accumulate
-    return work(lambda: train_step(run).loss, amount=size * config.context, what="tokens")
+    team = Ranks(run.model, run.flat, o.threads).start()
+    run.accumulate, run.update = team.accumulate, lambda lr: team.step(run.optimizer, lr)
+    return work(lambda: train_step(run).loss, amount=size * config.context, what="tokens", products=step_flops(config, size))
 
 
-def tokens(config, sequences, length):
+def generation(name, o):
     "Tokens for several sequences at once, after a prompt that goes through the model in one pass; all keys and values stay in the cache"
-    model, prompt, n = GPT(config, np.random.default_rng(1)), cases.prompt(config, sequences, length), cases.GENERATION["tokens"]
+    config, sequences, n = cases.SHAKESPEARE, int(name or 1), cases.GENERATION["tokens"]
+    model, prompt = GPT(config, np.random.default_rng(1)), cases.prompt(config, sequences, cases.GENERATION["prompt"])
 
     def once():
         for _ in generate(model, prompt, n, rng=0): pass
     return work(once, amount=sequences * n, what="tokens")
 
 
-def generation(name, o): return tokens(cases.SHAKESPEARE, int(name or 1), cases.GENERATION["prompt"])
-
-
 def advance(name, o):
-    "Near the start of a long context, or far into it"
-    g = cases.GENERATION
-    return tokens(replace(cases.SHAKESPEARE, context=g["context"]), 1, g["full"] if name == "full" else g["prompt"])
+    "Near the start of a long context, or far into it: the tokens that follow, once the prompt is in the cache"
+    g, going = cases.GENERATION, []
+    model = GPT(replace(cases.SHAKESPEARE, context=g["context"]), np.random.default_rng(1))
+    prompt = cases.prompt(model.config, 1, g["full"] if name == "full" else g["prompt"])
+
+    def ready():
+        going[:] = [generate(model, prompt, g["tokens"] + 1, rng=0)]
+        next(going[0])
+
+    def once():
+        for _ in going[0]: pass
+    return work(once, ready=ready, amount=g["tokens"], what="tokens")
 
 
 class First(Linear):
@@ -99,21 +108,23 @@ class Classifier(Module):
 
 
 def mnist(name, o):
-    "One epoch: of SGD with momentum on 64 images at a time as they lie there; or of Adam on 128, shuffled"
-    model, rng = Classifier(np.random.default_rng(1)), np.random.default_rng(2)
+    "One epoch of SGD: with momentum on 64 images at a time as they lie there; or without on 128, shuffled"
+    model, rng, shuffled = Classifier(np.random.default_rng(1)), np.random.default_rng(2), name == "shuffled"
     flat, (x, t) = Flat(model), map(xp.asarray, cases.digits())
-    optimizer, n = (Adam(flat, 1e-3), 128) if name == "Adam" else (SGD(flat, 0.05, momentum=0.9), 64)
+    optimizer, n = (SGD(flat, 0.1), 128) if shuffled else (SGD(flat, 0.05, momentum=0.9), 64)
+    inputs, hidden, out = cases.MNIST["sizes"]
+    threadpool_limits(o.threads)                             # one model: its products are what can be shared
 
     def once():
         order = xp.asarray(rng.permutation(len(x)))
         for i in range(0, len(x), n):
-            at = order[i:i + n] if name == "Adam" else slice(i, i + n)
+            at = order[i:i + n] if shuffled else slice(i, i + n)
             loss, dy = cross_entropy(model(x[at]), t[at])
             flat.zero_grad()
             model.backward(dy)
             optimizer.step()
         return float(loss)
-    return work(once, amount=len(x), what="images")
+    return work(once, amount=len(x), what="images", products=2 * len(x) * hidden * (2 * inputs + 3 * out))
 
 
 def bpe(name, o):

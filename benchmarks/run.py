@@ -86,6 +86,7 @@ def setting(name, o, m):
     s = cases.SETTINGS[name]
     times, facts, _ = alternate(s.case, o, ("ours",), o.seconds / 3)
     ours, more = s.value(median(times["ours"])), s.unit == cases.RATE
+    if "products" in facts: facts["floor"] = s.value(facts["products"] / m["gflops"][str(o.threads)] / 1e9)
     return {"ours": ours, "unit": s.unit, "rounds": len(times["ours"]), "cited": s.cited, "sources": {name: cases.SYSTEMS[name] for name in s.cited},
             "at least" if more else "at most": s.bound, "met": ours >= s.bound if more else ours <= s.bound, **facts}
 
@@ -148,11 +149,11 @@ def told(row):
 
 
 def beside_others(rows):
-    yield f"{'':32}{'ours':>10} {'bound':>16}       cited"
+    yield f"{'':32}{'ours':>10}{'products alone':>16} {'bound':>16}       cited"
     for name, row in rows.items():
         bound = "at least" if "at least" in row else "at most"
         cited = "; ".join(f"{system} {low:g}" + (f" to {high:g}" if high > low else "") for system, (low, high) in row["cited"].items())
-        yield f"{name:32}{row['ours']:10.4g} {bound:>9} {row[bound]:6g}  {'met' if row['met'] else 'not':4} {cited} {row['unit']}"
+        yield f"{name:32}{row['ours']:10.4g}{number(row, 'floor'):>16} {bound:>9} {row[bound]:6g}  {'met' if row['met'] else 'not':4} {cited} {row['unit']}"
 
 
 def growth(rows, fit):

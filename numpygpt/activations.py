@@ -16,11 +16,11 @@ from .module import Module
 # %% ../nbs/04_activations.ipynb #5a00edc2
 def relu(x):
     "The larger of x and 0, entry by entry; any shape"
-    return xp.where(x.real > 0, x, 0)
+    return xp.maximum(x, 0)
 
 def relu_bwd(dy, x):
     "dy where x > 0, and 0 elsewhere, the kink included; dy as x"
-    return xp.where(x.real > 0, dy, 0)
+    return dy * (x.real > 0)
 
 # %% ../nbs/04_activations.ipynb #b7cfa88d
 def sigmoid(x):

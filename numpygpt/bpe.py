@@ -178,7 +178,8 @@ def naive_merges(words, n):   # words: {bytes: how often}
 # %% ../nbs/12_bpe.ipynb #d8703065
 def pair_counts(word):   # a str whose characters are token ids
     "How many merges each pair of neighbours allows in this word: overlapping occurrences count once"
-    counts = Counter(map(add, word, word[1:]))
+    counts = {}                                              # words are short: to make a Counter takes longer than to count
+    for pair in map(add, word, word[1:]): counts[pair] = counts.get(pair, 0) + 1
     for pair, n in counts.items():
         if n > 1 and pair[0] == pair[1]: counts[pair] = word.count(pair)
     return counts
@@ -187,7 +188,7 @@ def pair_counts(word):   # a str whose characters are token ids
 def train_merges(words, n):   # words: {bytes: how often}; n: merges wanted
     "The first `n` merges as pairs of ids: the highest count first, the smallest ids among equals; fewer when no pair occurs twice"
     texts, times = [w.decode("latin-1") for w in words], list(words.values())
-    total, where, merges = Counter(), defaultdict(set), []
+    total, where, merges = defaultdict(int), defaultdict(set), []
     for i, word in enumerate(texts):
         for pair, k in pair_counts(word).items():
             total[pair] += k * times[i]

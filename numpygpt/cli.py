@@ -189,6 +189,7 @@ def train(run, out, sample, workers=0):
     with team, stop_signals() as stop, tqdm(total=run.config.steps, initial=run.index, unit="step", disable=not first) as bar:
         agree(team.comm, state=checkpoint.run_state(run))
         run.accumulate = lambda x, y: team.accumulate(x, y, run.config.micro_batch)
+        run.update = lambda lr: team.step(run.optimizer, lr)
         for step in record(fit(run), log) if first else fit(run):
             bar.set_postfix_str(f"loss {step.loss:.3f}, {step.tokens_per_s:,.0f} tokens/s")
             bar.update()

@@ -57,7 +57,7 @@ def stretches(chosen):   # a bool for each weight
     return [slice(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 # %% ../nbs/10_optimizers.ipynb #0db68945
-SLICE = 32 * 1024      # numbers at a time on the CPU: at float32, weights, gradient, state and scratch are 0.75 MB
+SLICE = 256 * 1024     # numbers at a time on the CPU: at float32, weights, gradient, state and scratch are 6 MB
 
 
 class Optimizer(Memory):

@@ -56,7 +56,7 @@ def step_passes(config,           # a GPTConfig with layernorm, gelu and rope
     "Numbers read or written by the element-wise work of one training step, tanh and exp themselves not counted"
     c, T = config, config.context
     C, F, HT, KD = c.n_embd, c.n_hidden, c.n_head * T, c.n_kv_head * c.n_embd // c.n_head
-    layer = C * (20 + 34 + 18 + 3 + 15 + 17) + F * (3 + 16 + 35) + HT * (7 + 7) + KD * (13 + 15)
+    layer = C * (20 + 34 + 18 + 3 + 11 + 13) + F * (3 + 16 + 35) + HT * (7 + 7) + KD * (9 + 11)
     weights = c.n_layer * (2 * C * (C + KD) + 2 * C * F) + 2 * c.vocab_size * C
     return batch * T * (c.n_layer * layer + 27 * C + 6 * c.vocab_size) + micro_batches * 3 * weights
 
@@ -398,8 +398,9 @@ class Slices:
         list(self.pool.map(walk, cuts, cuts[1:]))
 
     def step(self, optimizer, lr=None):   # as in Optimizer.step
-        "One update of the weights; its slices are divided among the threads"
-        parts, n, lr = optimizer.parts, self.n, optimizer.lr if lr is None else lr
+        "One update of the weights; its slices are divided among the threads, where each gets several"
+        parts, lr = optimizer.parts, optimizer.lr if lr is None else lr
+        if (n := min(self.n, len(parts) // 4)) < 2: return optimizer.step(lr)
         twins = [copy.copy(optimizer) for _ in range(n)]     # the same weights and averages, scratch space of their own
         for w, twin in enumerate(twins):
             twin.parts, twin.scratch = parts[len(parts) * w // n:len(parts) * (w + 1) // n], xp.empty_like(optimizer.scratch)
@@ -447,7 +448,7 @@ class Replicas:
 
     def step(self, optimizer, lr=None):   # as in Optimizer.step
         "One update of the weights on all workers"
-        self.start().slices.step(optimizer, lr) if self.workers > 1 else optimizer.step(lr)
+        self.start().slices.step(optimizer, lr)
 
     def close(self):
         "End the workers, give back the BLAS threads and the shared memory; a later `accumulate` starts anew"
@@ -569,6 +570,10 @@ class Ranks:
         all_reduce(comm, r.flat.dw)
         losses = dict(pair for part in comm.allgather({i: to_cpu(loss) for i, loss in mine.items()}) for pair in part.items())
         return sum(losses[j.index] for j in jobs)
+
+    def step(self, optimizer, lr=None):   # as in Optimizer.step
+        "One update of the weights, the same on every rank"
+        self.replicas.step(optimizer, lr)
 
     def any(self, flag):
         "Is it true on at least one rank?"

@@ -24,11 +24,11 @@ def angles(context,          # positions 0 ... context - 1
 def rotate(x, cos, sin):   # (..., T, D), (T, D/2), (T, D/2)
     "Turn the pairs (x[i], x[i + D/2]); the backward pass is the turn back, `rotate(dy, cos, -sin)`"
     cos, sin = cos.astype(x.real.dtype), sin.astype(x.real.dtype)      # the tables follow the weights' precision
-    a, b = xp.split(x, 2, -1)
-    partner = xp.concatenate([b, a], -1)
-    partner *= xp.concatenate([-sin, sin], -1)
-    y = x.copy()                                                       # without gaps, which x may have
-    y *= xp.concatenate([cos, cos], -1)
+    half = cos.shape[-1]
+    y, partner = xp.empty(x.shape, x.dtype), xp.empty(x.shape, x.dtype)      # without gaps, which x may have
+    xp.multiply(x[..., half:], -sin, out=partner[..., :half])
+    xp.multiply(x[..., :half], sin, out=partner[..., half:])
+    xp.multiply(x, xp.concatenate([cos, cos], -1), out=y)
     y += partner
     return y
 

@@ -109,6 +109,7 @@ class Run:
         self.loader = DataLoader(Windows(dataset.train, model_config.context), config.batch_size, seed=int(data.integers(2**31)))
         self.index, self.val_losses = 0, []     # updates done; (index, loss) of each validation
         self.accumulate = lambda x, y: accumulate(self.model, x, y, config.micro_batch)     # chapter 19 puts all cores here
+        self.update = self.optimizer.step                                                   # and here
 
     def lr(self):
         "The learning rate of the next step"
@@ -145,7 +146,7 @@ def train_step(run):
         raise FloatingPointError(f"step {run.index + 1}: the loss is {loss} and the gradient norm {norm}; first at fault: "
                                  f"{first_nonfinite(run.model, xp.asarray(x))}. Lower lr (now {c.lr}), or add warm-up or clipping")
     lr = run.lr()
-    run.optimizer.step(lr)
+    run.update(lr)
     run.index += 1
     return Step(run.index, loss, lr, norm, x.size / (time.perf_counter() - start))
 
