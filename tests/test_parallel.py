@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from numpygpt import parallel
+from numpygpt import optimizers, parallel
 from numpygpt.module import Flat
 from numpygpt.optimizers import AdamW
 from numpygpt.parallel import Replicas
@@ -18,6 +18,12 @@ from numpygpt.transformer import GPT, GPTConfig
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
 KINDS = ["thread", pytest.param("process", marks=linux)]
 CONFIG = GPTConfig(vocab_size=11, context=6, n_layer=2, n_embd=16, n_head=4, n_kv_head=2, dropout=0.1)
+
+
+@pytest.fixture(autouse=True)
+def short_slices(monkeypatch):
+    "So that the update of a small model has some for each thread"
+    monkeypatch.setattr(optimizers, "SLICE", 256)
 
 
 def parts(dropout_seed=3):
@@ -55,6 +61,16 @@ def test_same_bits_for_any_number_of_workers(workers, kind):
     for (loss, dw), (loss2, dw2) in zip(one[0], many[0]):
         assert loss == loss2 and (dw == dw2).all()
     assert (one[1] == many[1]).all() and one[2:] == many[2:]
+
+
+def test_the_update_is_divided_among_threads(monkeypatch):
+    walked = []
+    monkeypatch.setattr(AdamW, "update", lambda self, part, lr: walked.append((id(self), part)))
+    model, flat = parts()
+    optimizer = AdamW(flat)
+    with Replicas(model, flat, 2) as replicas: replicas.step(optimizer, 0.1)
+    assert sorted(part.start for _, part in walked) == [part.start for part in optimizer.parts]
+    assert len({who for who, _ in walked}) == 2 and optimizer.t == 1
 
 
 def test_gradient_is_that_of_the_whole_batch():
