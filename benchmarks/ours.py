@@ -113,7 +113,7 @@ def mnist(name, o):
     flat, (x, t) = Flat(model), map(xp.asarray, cases.digits())
     optimizer, n = (SGD(flat, 0.1), 128) if shuffled else (SGD(flat, 0.05, momentum=0.9), 64)
     inputs, hidden, out = cases.MNIST["sizes"]
-    threadpool_limits(o.threads)                             # one model: its products are what can be shared
+    if shuffled: threadpool_limits(o.threads)                # beside PyTorch both have one
 
     def once():
         order = xp.asarray(rng.permutation(len(x)))
