@@ -25,7 +25,7 @@ def rotate(x, cos, sin):   # (..., T, D), (T, D/2), (T, D/2)
     "Turn the pairs (x[i], x[i + D/2]); the backward pass is the turn back, `rotate(dy, cos, -sin)`"
     cos, sin = cos.astype(x.real.dtype), sin.astype(x.real.dtype)      # the tables follow the weights' precision
     half = cos.shape[-1]
-    y, partner = xp.empty(x.shape, x.dtype), xp.empty(x.shape, x.dtype)      # without gaps, which x may have
+    y, partner = xp.empty_like(x, order="C"), xp.empty_like(x, order="C")    # without gaps, which x may have
     xp.multiply(x[..., half:], -sin, out=partner[..., :half])
     xp.multiply(x[..., :half], sin, out=partner[..., half:])
     xp.multiply(x, xp.concatenate([cos, cos], -1), out=y)

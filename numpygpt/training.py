@@ -109,7 +109,7 @@ class Run:
         self.loader = DataLoader(Windows(dataset.train, model_config.context), config.batch_size, seed=int(data.integers(2**31)))
         self.index, self.val_losses = 0, []     # updates done; (index, loss) of each validation
         self.accumulate = lambda x, y: accumulate(self.model, x, y, config.micro_batch)     # chapter 19 puts all cores here
-        self.update = self.optimizer.step                                                   # and here
+        self.update = lambda lr: self.optimizer.step(lr)                                    # and here
 
     def lr(self):
         "The learning rate of the next step"
