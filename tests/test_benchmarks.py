@@ -56,6 +56,7 @@ def test_every_case_does_its_work(modules, monkeypatch):
     for case in [*dict.fromkeys(cases_of(modules)), "square"]:
         kind, _, name = case.partition(" ")
         once = getattr(modules.ours, kind)(name, OPTIONS)
+        once.ready()
         once()
         assert once.facts, case
 
