@@ -665,4 +665,5 @@ def one_for_all(comm):
         if not isinstance(error, SystemExit): traceback.print_exception(error)
         elif isinstance(code, str): print(code, file=sys.stderr)
         print(f"rank {comm.rank} of {comm.size} has failed and ends all", file=sys.stderr, flush=True)
+        time.sleep(0.3)                                      # mpiexec passes on what it has read, and Abort does not wait for it
         comm.Abort(code if isinstance(code, int) else 1)
