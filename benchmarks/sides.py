@@ -13,6 +13,8 @@ import cases
 
 
 def clock(function, wait):
+    "Seconds that it takes, without what it gets ready beforehand"
+    getattr(function, "ready", lambda: None)()
     start = time.perf_counter()
     function()
     wait()
@@ -27,14 +29,10 @@ def serve(o):   # side, case, and the options of run.py
         library = import_module("ours" if o.side.startswith("ours") else "theirs")
         kind, _, name = o.case.partition(" ")
         once = getattr(library, kind)(name, o)
-        ready = getattr(once, "ready", lambda: None)
-        ready()
         clock(once, library.wait)                            # caches and compilers warm up
     except Exception as e: return say(error=f"{o.side} does not work here: {type(e).__name__}: {(str(e).splitlines() or [''])[0][:150]}")
     say(facts=getattr(once, "facts", {}))
-    for _ in sys.stdin:
-        ready()
-        say(seconds=clock(once, library.wait))
+    for _ in sys.stdin: say(seconds=clock(once, library.wait))
 
 
 class Side:

@@ -399,8 +399,8 @@ class Slices:
 
     def step(self, optimizer, lr=None):   # as in Optimizer.step
         "One update of the weights; its slices are divided among the threads, where each gets several"
-        parts, lr = optimizer.parts, optimizer.lr if lr is None else lr
-        if (n := min(self.n, len(parts) // 4)) < 2: return optimizer.step(lr)
+        parts, n = optimizer.parts, min(self.n, len(optimizer.parts) // 4)
+        if n < 2: return optimizer.step(lr)
         twins = [copy.copy(optimizer) for _ in range(n)]     # the same weights and averages, scratch space of their own
         for w, twin in enumerate(twins):
             twin.parts, twin.scratch = parts[len(parts) * w // n:len(parts) * (w + 1) // n], xp.empty_like(optimizer.scratch)
