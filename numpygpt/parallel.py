@@ -56,7 +56,7 @@ def step_passes(config,           # a GPTConfig with layernorm, gelu and rope
     "Numbers read or written by the element-wise work of one training step, tanh and exp themselves not counted"
     c, T = config, config.context
     C, F, HT, KD = c.n_embd, c.n_hidden, c.n_head * T, c.n_kv_head * c.n_embd // c.n_head
-    layer = C * (20 + 34 + 18 + 3 + 11 + 13) + F * (3 + 16 + 35) + HT * (7 + 7) + KD * (9 + 11)
+    layer = C * (20 + 34 + 18 + 3 + 11 + 13) + F * (3 + 33 + 3) + HT * (7 + 7) + KD * (9 + 11)
     weights = c.n_layer * (2 * C * (C + KD) + 2 * C * F) + 2 * c.vocab_size * C
     return batch * T * (c.n_layer * layer + 27 * C + 6 * c.vocab_size) + micro_batches * 3 * weights
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .activations import (Dropout, gelu, gelu_bwd, gelu_exact, gelu_exact_bwd, relu, relu_bwd, silu, silu_bwd,
-                                  swiglu, swiglu_bwd)
+from .activations import (Dropout, gelu, gelu_and_slope, gelu_exact, gelu_exact_and_slope, relu, relu_and_slope, silu,
+                                  silu_and_slope, swiglu, swiglu_and_slopes)
 from .attention import Attention, KVCache
 from .backend import to_cpu, xp
 from .embedding import Embedding, Position, Unembedding, sinusoidal
@@ -24,8 +24,8 @@ from .module import Module
 from .rope import angles
 
 # %% ../nbs/14_transformer.ipynb #69166ebe
-ACTIVATIONS = {"relu": (relu, relu_bwd), "gelu": (gelu, gelu_bwd), "gelu_exact": (gelu_exact, gelu_exact_bwd),
-               "silu": (silu, silu_bwd), "swiglu": (swiglu, swiglu_bwd)}
+ACTIVATIONS = {"relu": (relu, relu_and_slope), "gelu": (gelu, gelu_and_slope), "gelu_exact": (gelu_exact, gelu_exact_and_slope),
+               "silu": (silu, silu_and_slope), "swiglu": (swiglu, swiglu_and_slopes)}
 NORMS = {"layernorm": LayerNorm, "rmsnorm": RMSNorm}
 POSITIONS = "rope", "learned", "sinusoidal", "none"
 
@@ -84,20 +84,22 @@ class MLP(Module):
     "Widen, bend, narrow: down(act(up(x))); with swiglu down(silu(gate(x)) * up(x)) (Shazeer 2020)"
     def __init__(self, config, rng):                         # a GPTConfig, a numpy Generator for the initial weights
         c, std = config, 0.02
-        self.act, self.act_bwd = ACTIVATIONS[c.activation]
+        self.act, self.act_and_slopes = ACTIVATIONS[c.activation]
         self.up = Linear(c.n_embd, c.n_hidden, rng, c.mlp_bias, std)
         self.gate = Linear(c.n_embd, c.n_hidden, rng, c.mlp_bias, std) if c.activation == "swiglu" else None
         self.down = Linear(c.n_hidden, c.n_embd, rng, c.mlp_bias, std / math.sqrt(2 * c.n_layer))
 
     def forward(self, x):                                    # (..., C)
         h = (self.gate(x), self.up(x)) if self.gate else (self.up(x),)      # (..., F) each
-        self.save(*h)
-        return self.down(self.act(*h))                       # (..., C)
+        y, *slopes = self.act_and_slopes(*h) if self.training else (self.act(*h),)
+        self.save(*slopes)
+        return self.down(y)                                  # (..., C)
 
     def backward(self, dy):                                  # (..., C)
-        dh = self.act_bwd(self.down.backward(dy), *self.saved())
+        dy = self.down.backward(dy)                          # (..., F)
+        dh = [dy * slope for slope in self.saved()]
         if self.gate: return self.gate.backward(dh[0]) + self.up.backward(dh[1])
-        return self.up.backward(dh)
+        return self.up.backward(dh[0])
 
 # %% ../nbs/14_transformer.ipynb #ee229f9e
 class Block(Module):
@@ -226,8 +228,9 @@ def _(self, dy):
 # %% ../nbs/14_transformer.ipynb #1146749d
 @wrong(MLP, "gate's path overwritten", "dx is what the last backward returned (`=` where two paths meet)")
 def _(self, dy):
-    dh = self.act_bwd(self.down.backward(dy), *self.saved())
-    if not self.gate: return self.up.backward(dh)
+    dy = self.down.backward(dy)
+    dh = [dy * slope for slope in self.saved()]
+    if not self.gate: return self.up.backward(dh[0])
     dx = self.gate.backward(dh[0])
     dx = self.up.backward(dh[1])
     return dx
