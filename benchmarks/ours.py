@@ -14,7 +14,7 @@ from numpygpt.losses import cross_entropy
 from numpygpt.module import Flat, Module
 from numpygpt.optimizers import SGD, AdamW, clip_grad_norm
 from numpygpt.parallel import Ranks, Replicas, cut, step_flops, step_passes
-from numpygpt.training import Run, TrainConfig, train_step
+from numpygpt.training import Run, TrainConfig, micro_batch_size, train_step
 from numpygpt.transformer import GPT
 
 import cases
@@ -51,12 +51,13 @@ def step(name, o):
 
 
 def train(name, o):
-    "One training step as the command line does it: a new batch, gradients with dropout, clipping, AdamW"
+    "One training step as the command line does it, with --micro-batch: a new batch, gradients with dropout, clipping, AdamW"
     config, size = cases.TRAINING[name]
+    piece = min(micro_batch_size(config), -(-size // o.threads))      # one for each core, unless the cache asks for more
     ids = np.random.default_rng(0).integers(0, config.vocab_size, 100 * size * config.context).astype(np.uint16)
     run = Run(config, TrainConfig(batch_size=size), Dataset(ids, ids, None))
     team = Ranks(run.model, run.flat, o.threads).start()
-    run.accumulate, run.update = team.accumulate, lambda lr: team.step(run.optimizer, lr)
+    run.accumulate, run.update = lambda x, y: team.accumulate(x, y, piece), lambda lr: team.step(run.optimizer, lr)
     return work(lambda: train_step(run).loss, amount=size * config.context, what="tokens", products=step_flops(config, size))
 
 
