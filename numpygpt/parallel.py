@@ -440,8 +440,7 @@ class Replicas:
             if others: self.team.send(others)
             losses = work(self.models, mine, self.team.check if others else lambda: None)
             if others: losses.update(self.team.collect())
-            used = 1 + max((j.lane for j in jobs), default=0)
-            if used > 1: self.slices.add(self.sums[:used])   # the others are zero
+            self.slices.add(self.sums[:1 + max((j.lane for j in jobs), default=0)])     # the others are zero
         except BaseException: self.close(); raise
         finally:
             for rng, state in zip(generators(self.model), before): rng.bit_generator.state = state
