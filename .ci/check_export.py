@@ -11,7 +11,7 @@ for path in sorted((root / "nbs").glob("*.ipynb")):
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         for line in "".join(cell["source"]).splitlines():
             if line.startswith("#| default_exp"): exports.setdefault(line.split()[-1], []).append(path.name)
-            if line.startswith(("#| export ", "#| exporti ")): faults.append(f"{path.name} appends to another module: {line}")
+            if line.startswith(("#| export ", "#| exporti ", "#| exports ")): faults.append(f"{path.name} appends to another module: {line}")
 faults += [f"{module} is exported by {names}: the last would silently win" for module, names in exports.items() if len(names) > 1]
 faults += [f"numpygpt/{p.name} belongs to no notebook" for p in lib.glob("*.py") if p.stem not in exports and p.stem not in ("__init__", "_modidx")]
 before = {p.name: p.read_bytes() for p in lib.glob("*.py")}

@@ -58,3 +58,9 @@ def test_imports_have_cells_of_their_own(path):
         tree = ast.parse("\n".join(l for l in cell.source.splitlines() if not l.startswith(("%", "!"))))
         found = [n for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom))]
         assert not found or len(found) == len(tree.body), f"cell {cell.id} imports {[a.name for n in found for a in n.names]} among other code"
+
+
+@each
+def test_the_site_shows_what_is_exported(path):
+    "`#| exports` is shown, `#| export` is not"
+    for cell in nbformat.read(path, 4).cells: assert not re.search(r"^#\| exporti?\s*$", cell.source, re.M), f"cell {cell.id}: #| exports"
