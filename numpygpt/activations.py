@@ -20,7 +20,7 @@ def relu(x):
     return x * (x.real > 0)
 
 def relu_and_slope(x):
-    "relu(x), and where it rises: True where x > 0, False elsewhere, the kink included; both as x"
+    "relu(x), and its slope as booleans: True where x > 0, False elsewhere, the kink included; both in the shape of x"
     on = x.real > 0
     return x * on, on
 

@@ -56,8 +56,9 @@ def children():
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("workers", [2, 3, 4])
-def test_same_bits_for_any_number_of_workers(workers, kind):
-    one, many = three_steps(1, kind), three_steps(workers, kind)
+@pytest.mark.parametrize("micro_batch", [2, 5, 7])           # 7, 3 and 2 pieces: of the four lanes none, one and two stay empty
+def test_same_bits_for_any_number_of_workers(workers, kind, micro_batch):
+    one, many = three_steps(1, kind, micro_batch), three_steps(workers, kind, micro_batch)
     for (loss, dw), (loss2, dw2) in zip(one[0], many[0]):
         assert loss == loss2 and (dw == dw2).all()
     assert (one[1] == many[1]).all() and one[2:] == many[2:]
@@ -73,7 +74,8 @@ def test_the_update_is_divided_among_threads(monkeypatch):
     assert len({who for who, _ in walked}) == 2 and optimizer.t == 1
 
 
-def test_gradient_is_that_of_the_whole_batch():
+@pytest.mark.parametrize("micro_batch", [2, 5, 7, 13])
+def test_gradient_is_that_of_the_whole_batch(micro_batch):
     model, flat = parts()
     for part in (model.drop, *(d for b in model.blocks for d in (b.drop1, b.drop2))): part.p = 0
     x, y = batch()
@@ -83,7 +85,7 @@ def test_gradient_is_that_of_the_whole_batch():
     model.backward(dlogits)
     whole = flat.dw.copy()
     flat.zero_grad()
-    with Replicas(model, flat, 2) as replicas: parts_loss = replicas.accumulate(x, y, 2)
+    with Replicas(model, flat, 2) as replicas: parts_loss = replicas.accumulate(x, y, micro_batch)
     assert abs(loss - parts_loss) < 1e-6
     assert np.linalg.norm(whole - flat.dw) < 1e-5 * np.linalg.norm(whole)
 
