@@ -1,18 +1,39 @@
-"Package metadata, read from settings.ini"
+"Package metadata, read from settings.ini; a build also writes the chapters into the package"
+import runpy
 import shlex
 from configparser import ConfigParser
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
 
 here = Path(__file__).parent
 config = ConfigParser(delimiters=["="])
 config.read(here / "settings.ini", encoding="utf-8")
 settings = config["DEFAULT"]
-readme = here / "README.md"
+lib, readme = settings["lib_path"], here / "README.md"
 
 
 def needs(key): return shlex.split(settings.get(f"{key}requirements", ""))
+
+
+def carry(folder):
+    "The chapters as a wheel carries them, into `folder`; a source archive has them already"
+    if (here / "nbs").is_dir():
+        runpy.run_path(str(here / lib / "course.py"))["carry"](here / "nbs", Path(folder, lib, "chapters"))
+
+
+class Build(build_py):
+    def run(self):
+        super().run()
+        if not self.editable_mode: carry(self.build_lib)
+
+
+class Archive(sdist):
+    def make_release_tree(self, base_dir, files):
+        super().make_release_tree(base_dir, files)
+        carry(base_dir)
 
 
 setup(
@@ -26,13 +47,16 @@ setup(
     url=settings["git_url"],
     keywords=settings["keywords"],
     license_expression="MIT",
-    classifiers=["Development Status :: 4 - Beta", "Intended Audience :: Education", "Programming Language :: Python :: 3"],
+    classifiers=["Development Status :: 4 - Beta", "Intended Audience :: Education",
+                 "Programming Language :: Python :: 3", "Typing :: Typed"],
     python_requires=">=" + settings["min_python"],
-    packages=find_packages(include=[settings["lib_path"], settings["lib_path"] + ".*"]),
-    package_data={settings["lib_path"]: ["pretrained/*"]},
+    packages=find_packages(include=[lib, lib + ".*"]),
+    package_data={lib: ["pretrained/*", "chapters/*.ipynb", "chapters/stored/*", "*.mplstyle",
+                        "*.pyi", "py.typed"]},
     install_requires=needs(""),
-    extras_require={extra: needs(f"{extra}_") for extra in ("notebooks", "gpu", "mpi", "parity", "dev")},
+    extras_require={e: needs(f"{e}_") for e in ("notebooks", "gpu", "mpi", "parity", "dev")},
     entry_points={"console_scripts": shlex.split(settings["console_scripts"]),
-                  "nbdev": [f"{settings['lib_path']}={settings['lib_path']}._modidx:d"]},
+                  "nbdev": [f"{lib}={lib}._modidx:d"]},
+    cmdclass={"build_py": Build, "sdist": Archive},
     zip_safe=False,
 )

@@ -13,7 +13,7 @@ for path in sorted((root / "nbs").glob("*.ipynb")):
             if line.startswith("#| default_exp"): exports.setdefault(line.split()[-1], []).append(path.name)
             if line.startswith(("#| export ", "#| exporti ", "#| exports ")): faults.append(f"{path.name} appends to another module: {line}")
 faults += [f"{module} is exported by {names}: the last would silently win" for module, names in exports.items() if len(names) > 1]
-faults += [f"numpygpt/{p.name} belongs to no notebook" for p in lib.glob("*.py") if p.stem not in exports and p.stem not in ("__init__", "_modidx")]
+faults += [f"numpygpt/{p.name} belongs to no notebook" for p in lib.glob("*.py") if p.stem not in exports and p.stem not in ("__init__", "__main__", "_modidx")]
 before = {p.name: p.read_bytes() for p in lib.glob("*.py")}
 subprocess.run([Path(sys.executable).parent / "nbdev_export"], cwd=root, check=True)
 faults += [f"numpygpt/{p.name} differs from what its notebook exports: run nbdev_export" for p in lib.glob("*.py") if p.read_bytes() != before.get(p.name)]

@@ -11,7 +11,6 @@ __all__ = ['relu', 'relu_and_slope', 'relu_bwd', 'sigmoid', 'sigmoid_bwd', 'erf'
 import math
 
 from .backend import FLOAT, get_device, xp
-from .gradcheck import wrong
 from .module import Module
 
 # %% ../nbs/04_activations.ipynb #5a00edc2
@@ -157,79 +156,3 @@ def softmax_bwd(dy, y, axis=-1):
     dx = dy * y
     dx -= y * dx.sum(axis, keepdims=True)
     return dx
-
-# %% ../nbs/04_activations.ipynb #a5586973
-@wrong(gelu, "gate held constant", "GELU is x times a gate, so the gradient passes through the gate")
-def _(dy, x): return dy * _gate(x)
-
-@wrong(gelu, "inner derivative forgotten", "The derivative of tanh is 1 - t^2, and of g it is 2 g (1 - g)")
-def _(dy, x):
-    g = _gate(x)
-    return dy * (g + 2 * x * g * (1 - g))
-
-@wrong(gelu, "the 3 of the cube lost", "u = A (x + B x^3), so u' = A (1 + B x^2)")
-def _(dy, x):
-    g = _gate(x)
-    return dy * (g + 2 * x * g * (1 - g) * (_A + _A * _B * x * x))
-
-@wrong(gelu, "derivative of the exact GELU", "The two forms are the same function to three digits")
-def _(dy, x): return gelu_exact_bwd(dy, x)
-
-# %% ../nbs/04_activations.ipynb #59af5b7b
-@wrong(softmax, "dot term forgotten", "y = exp(x)/S, and the derivative of exp is exp")
-def _(dy, y, axis=-1): return dy * y
-
-@wrong(softmax, "only the diagonal", "The derivative is s(1 - s), as for the sigmoid")
-def _(dy, y, axis=-1): return dy * y * (1 - y)
-
-@wrong(softmax, "gradient copied through", "Softmax only rescales the row; the loss has taken care of it")
-def _(dy, y, axis=-1): return dy
-
-@wrong(softmax, "plain mean removed", "Shift invariance: the mean of dy must go")
-def _(dy, y, axis=-1): return y * (dy - dy.mean(axis, keepdims=True))
-
-# %% ../nbs/04_activations.ipynb #57cfac40
-@wrong(swiglu, "one branch forgotten", "b is only a gate, and a gate has no gradient")
-def _(dy, a, b): return silu_bwd(dy * b, a), 0 * dy
-
-@wrong(swiglu, "b left out of da", "The gradient of silu(a) is silu'(a)")
-def _(dy, a, b): return silu_bwd(dy, a), dy * silu(a)
-
-@wrong(swiglu, "gate held constant", "silu(a) is a sigmoid(a), so da = dy b sigmoid(a)")
-def _(dy, a, b): return dy * b * sigmoid(a), dy * silu(a)
-
-@wrong(swiglu, "branches swapped", "Two arrays of the same shape; the order will be fine")
-def _(dy, a, b): return dy * silu(a), silu_bwd(dy * b, a)
-
-# %% ../nbs/04_activations.ipynb #02360917
-@wrong(Dropout, "scaled by 1/p", "A share p is affected, so divide by p", replaces="forward")
-def _(self, x):
-    if not self.training or not self.p: self.save(None); return x
-    mask = xp.asarray((self.rng.random(x.shape, dtype=FLOAT) >= self.p) / FLOAT(self.p), dtype=x.real.dtype)
-    self.save(mask)
-    return x * mask
-
-@wrong(Dropout, "not scaled", "Dropping is dropping; why touch the others?", replaces="forward")
-def _(self, x):
-    if not self.training or not self.p: self.save(None); return x
-    mask = xp.asarray(self.rng.random(x.shape, dtype=FLOAT) >= self.p, dtype=x.real.dtype)
-    self.save(mask)
-    return x * mask
-
-@wrong(Dropout, "left on in eval mode", "The flag is for layers with statistics, such as BatchNorm", replaces="forward")
-def _(self, x):
-    mask = xp.asarray((self.rng.random(x.shape, dtype=FLOAT) >= self.p) / FLOAT(1 - self.p), dtype=x.real.dtype)
-    self.save(mask)
-    return x * mask
-
-# %% ../nbs/04_activations.ipynb #1aace1b7
-@wrong(Dropout, "new mask in backward", "Backward is dropout too: drop at random, scale")
-def _(self, dy):
-    self.saved()
-    keep = self.rng.random(dy.shape, dtype=FLOAT) >= self.p
-    return dy * xp.asarray(keep / FLOAT(1 - self.p), dtype=dy.real.dtype)
-
-@wrong(Dropout, "scale forgotten in backward", "The gradient goes where the numbers went")
-def _(self, dy):
-    mask, = self.saved()
-    return dy if mask is None else dy * (mask > 0)

@@ -8,9 +8,8 @@ __all__ = ['causal', 'split', 'merge', 'fold', 'unfold', 'attend', 'attend_bwd',
 # %% ../nbs/09_attention.ipynb #371e3587
 import math
 
-from .activations import softmax, softmax_bwd
+from .activations import softmax
 from .backend import xp
-from .gradcheck import wrong
 from .linear import Linear
 from .module import Module
 from .rope import rotate
@@ -102,22 +101,6 @@ class Attention(Module):
         dx += self.v.backward(merge(dv))
         return dx
 
-# %% ../nbs/09_attention.ipynb #fae2a612
-@wrong(causal, "one too far", "position t predicts t + 1, so it may look up to t + 1", replaces="causal")
-def _(T, S=None):
-    S = T if S is None else S
-    return xp.arange(S) <= xp.arange(T)[:, None] + (S - T) + 1
-
-# %% ../nbs/09_attention.ipynb #55354172
-@wrong(causal, "the past hidden", "rows are keys and columns are queries", replaces="causal")
-def _(T, S=None):
-    S = T if S is None else S
-    return xp.arange(S) >= xp.arange(T)[:, None] + (S - T)
-
-# %% ../nbs/09_attention.ipynb #c5da4b85
-@wrong(causal, "counted from the upper left", "query t sees the keys up to t", replaces="causal")
-def _(T, S=None): return xp.arange(T if S is None else S) <= xp.arange(T)[:, None]
-
 # %% ../nbs/09_attention.ipynb #e6669e66
 class KVCache:
     "The keys and values of one layer so far, in arrays made once"
@@ -134,79 +117,3 @@ class KVCache:
         self.k[:, :, start:end], self.v[:, :, start:end] = k, v
         self.length = end
         return self.k[:, :, :end], self.v[:, :, :end]
-
-# %% ../nbs/09_attention.ipynb #b7ba7886
-def _core(do, q, k, v, a, jacobian=softmax_bwd, gather=lambda d: d.sum(2), flip=lambda m: m.swapaxes(-1, -2)):
-    "`attend_bwd` before folding: each query head apart, then gathered over its group"
-    T = k.shape[2]
-    do, q, a = unfold(do, T), unfold(q, T), unfold(a, T)     # (B, K, G, T, D or S)
-    ds = jacobian(do @ v[:, :, None].swapaxes(-1, -2), a)
-    dq = fold(ds @ k[:, :, None]) * (1 / math.sqrt(q.shape[-1]))
-    return dq, gather(flip(ds) @ q), gather(a.swapaxes(-1, -2) @ do)
-
-def _backward(self, dy, core=_core, turn=lambda d, cos, sin: rotate(d, cos, -sin), joined=merge, doors="qkv"):
-    "`Attention.backward` with its parts exchangeable"
-    kept, rope = self.saved()
-    do = fold(split(self.o.backward(dy), self.K, self.D))
-    dq, dk, dv = (unfold(d, dy.shape[1]) for d in core(do, *kept))
-    if rope: dq, dk = turn(dq, *rope), turn(dk, *rope)
-    dx = {"q": self.q.backward(joined(dq)), "k": self.k.backward(joined(dk)), "v": self.v.backward(joined(dv))}
-    return sum(dx[door] for door in doors)
-
-# %% ../nbs/09_attention.ipynb #bfde6fce
-@wrong(Attention, "1/sqrt(D) forgotten", "the scale was applied on the way forward, that is enough")
-def _(self, dy):
-    def core(*kept):
-        dq, dk, dv = attend_bwd(*kept)
-        return dq * math.sqrt(self.D), dk * math.sqrt(self.D), dv
-    return _backward(self, dy, core)
-
-# %% ../nbs/09_attention.ipynb #c91ee455
-@wrong(Attention, "softmax without its dot term", "the derivative of exp is exp, so dS is A times dA")
-def _(self, dy): return _backward(self, dy, lambda *kept: _core(*kept, jacobian=lambda da, a: a * da))
-
-# %% ../nbs/09_attention.ipynb #ee0d1b72
-@wrong(Attention, "softmax: only the diagonal", "softmax is a sigmoid for many classes: a (1 - a)")
-def _(self, dy): return _backward(self, dy, lambda *kept: _core(*kept, jacobian=lambda da, a: a * (1 - a) * da))
-
-# %% ../nbs/09_attention.ipynb #98e71252
-@wrong(Attention, "dV with A instead of A^T", "forward multiplies by A, so backward does too")
-def _(self, dy):
-    def core(do, q, k, v, a):
-        dq, dk, _ = attend_bwd(do, q, k, v, a)
-        return dq, dk, (unfold(a, k.shape[2]) @ unfold(do, k.shape[2])).sum(2)
-    return _backward(self, dy, core)
-
-# %% ../nbs/09_attention.ipynb #88da07d3
-@wrong(Attention, "dK with dS instead of dS^T", "dQ is dS K, and by symmetry dK is dS Q")
-def _(self, dy): return _backward(self, dy, lambda *kept: _core(*kept, flip=lambda m: m))
-
-# %% ../nbs/09_attention.ipynb #3b6ecbe3
-@wrong(Attention, "GQA tiled instead of repeated", "query head h shares key head h modulo K")
-def _(self, dy):
-    tiled = lambda d: d.reshape(d.shape[0], d.shape[2], d.shape[1], *d.shape[3:]).sum(1)
-    return _backward(self, dy, lambda *kept: _core(*kept, gather=tiled))
-
-# %% ../nbs/09_attention.ipynb #f26aabb2
-@wrong(Attention, "GQA averaged", "G heads share a key, so it gets their mean")
-def _(self, dy): return _backward(self, dy, lambda *kept: _core(*kept, gather=lambda d: d.mean(2)))
-
-# %% ../nbs/09_attention.ipynb #96d2e023
-@wrong(Attention, "GQA first head only", "the heads of a group have the same key, so any of them will do")
-def _(self, dy): return _backward(self, dy, lambda *kept: _core(*kept, gather=lambda d: d[:, :, 0]))
-
-# %% ../nbs/09_attention.ipynb #b938d4d9
-@wrong(Attention, "RoPE not un-rotated", "the gradient of q is the gradient of the turned q")
-def _(self, dy): return _backward(self, dy, turn=lambda d, cos, sin: d)
-
-# %% ../nbs/09_attention.ipynb #1b804fb7
-@wrong(Attention, "RoPE rotated the same way", "backward applies the same rotation to the gradient")
-def _(self, dy): return _backward(self, dy, turn=rotate)
-
-# %% ../nbs/09_attention.ipynb #e27e696c
-@wrong(Attention, "heads merged by a reshape", "the numbers are all there, reshape puts them in order")
-def _(self, dy): return _backward(self, dy, joined=lambda d: d.reshape(d.shape[0], d.shape[3], -1))
-
-# %% ../nbs/09_attention.ipynb #2182fdd9
-@wrong(Attention, "= instead of +=: only q's path", "x goes into the queries, that is where its gradient comes from")
-def _(self, dy): return _backward(self, dy, doors="q")

@@ -29,7 +29,6 @@ from .attention import split as split_heads
 from . import activations
 from .backend import FLOAT, xp
 from .embedding import scatter_add, sinusoidal
-from .gradcheck import wrong
 from .module import Module, rows, unbroadcast
 from .rope import angles
 from .transformer import check_ids
@@ -635,61 +634,3 @@ class Taped(Module):
     def run(self, y, dy):
         "The engine's part, which the wrong versions replace"
         y.backward(dy)
-
-# %% ../nbs/18_autograd.ipynb #dfcf9b59
-@wrong(Taped, "depth first", "a gradient that has arrived can be passed on; and mark what was visited, or it is done twice", replaces="run")
-def _(self, y, dy):
-    grads, visited = {id(y): dy}, set()
-    def visit(y):
-        if id(y) in visited: return
-        visited.add(id(y))
-        if y.creator is None: return
-        for x, dx in y.creator.vjps(grads[id(y)]):
-            grads[id(x)] = grads.get(id(x), 0) + dx
-            if x.creator is None: x.accumulate(dx)
-            visit(x)
-    visit(y)
-
-# %% ../nbs/18_autograd.ipynb #ab4ee2b3
-def _careless(y, dy, meet=lambda old, new: old + new, fit=unbroadcast, operations=OPERATIONS):
-    "The walk with its parts exchangeable"
-    grads, todo = {id(y): dy}, {id(y): y}
-    while todo:
-        y = max(todo.values(), key=lambda x: x.generation)
-        del todo[id(y)]
-        dy = grads.pop(id(y))
-        if y.creator is None: y.grad = dy if y.grad is None else meet(y.grad, dy)
-        for k, x in enumerate(y.creator and y.creator.inputs or ()):
-            if not isinstance(x, Tensor): continue
-            dx = operations[y.creator.operation][1](k)(dy, y.data, *map(value, y.creator.inputs), **y.creator.options)
-            dx = fit(dx, x.shape)
-            grads[id(x)], todo[id(x)] = meet(grads[id(x)], dx) if id(x) in grads else dx, x
-
-# %% ../nbs/18_autograd.ipynb #865158c4
-@wrong(Taped, "= instead of +=", "dx is dy times the derivative", replaces="run")
-def _(self, y, dy): _careless(y, dy, meet=lambda old, new: new)
-
-# %% ../nbs/18_autograd.ipynb #2512caca
-@wrong(Taped, "unbroadcast forgotten", "da of a + b is dy", replaces="run")
-def _(self, y, dy): _careless(y, dy, fit=lambda dx, shape: dx)
-
-@wrong(Taped, "unbroadcast takes the first", "the copies are all the same, so any of them will do", replaces="run")
-def _(self, y, dy):
-    first = lambda dx, shape: dx[(0,) * (dx.ndim - len(shape))][tuple(slice(0, n) for n in shape)]
-    _careless(y, dy, fit=first)
-
-# %% ../nbs/18_autograd.ipynb #144c3d7a
-@wrong(Taped, "repeats of an index lost", "dx[index] += dy adds each dy at its index", replaces="run")
-def _(self, y, dy):
-    def put(dy, index, shape):
-        dx = xp.zeros(shape, dy.dtype)
-        dx[index] += dy
-        return dx
-    lossy = OPERATIONS["getitem"][0], lambda k: lambda dy, y, x, index: put(dy, index, x.shape)
-    _careless(y, dy, operations={**OPERATIONS, "getitem": lossy})
-
-@wrong(Taped, "gradient of a freed graph", "where there are no inputs the graph ends, so there is nothing to do", replaces="run")
-def _(self, y, dy):
-    for _ in range(2):
-        _careless(y, 0.5 * dy)
-        y.creator.inputs = None

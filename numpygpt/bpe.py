@@ -16,8 +16,6 @@ from heapq import heappop, heappush
 from operator import add
 from pathlib import Path
 
-from .gradcheck import wrong
-
 # %% ../nbs/12_bpe.ipynb #f678c3b3
 class Tokenizer:
     "What the three tokenizers share: `encode`, `decode`, `vocab_size`, `save`, `load`"
@@ -354,39 +352,3 @@ def load_tokenizer(path):   # a file, or a folder with a tokenizer.json
     kinds = {t.kind: t for t in (CharTokenizer, WordTokenizer, BPETokenizer)}
     if kind not in kinds: raise ValueError(f"{path} holds a {kind} tokenizer: only {', '.join(kinds)} can be read")
     return kinds[kind].load(path)
-
-# %% ../nbs/12_bpe.ipynb #e25bd163
-@wrong(pair_counts, "overlapping pairs counted twice", "every neighbouring pair is an occurrence", replaces="pair_counts")
-def _(word): return Counter(map(add, word, word[1:]))
-
-# %% ../nbs/12_bpe.ipynb #59817a63
-@wrong(merge, "overlapping pairs merged twice", "replace the pair wherever it stands", replaces="merge")
-def _(ids, pair, new):
-    at = [tuple(ids[i:i + 2]) == pair for i in range(len(ids))]
-    return [new if here else i for i, here, before in zip(ids, at, [False, *at]) if here or not before]
-
-# %% ../nbs/12_bpe.ipynb #1a988757
-@wrong(pre_tokens, "merging across pieces", "bytes are bytes, a space is one too", replaces="pre_tokens")
-def _(text, pattern=PATTERN): return [text]
-
-# %% ../nbs/12_bpe.ipynb #b585251d
-@wrong(train_merges, "ties by the order of a dictionary", "max() finds the highest count, and there is nothing more to say", replaces="train_merges")
-def _(words, n):
-    texts, merges = {w.decode("latin-1"): k for w, k in words.items()}, []
-    while len(merges) < n:
-        counts = Counter()
-        for word, k in texts.items():
-            for pair, times in pair_counts(word).items(): counts[pair] += k * times
-        if not counts or max(counts.values()) < 2: break
-        pair = max(counts, key=counts.get)
-        texts = {word.replace(pair, chr(256 + len(merges))): k for word, k in texts.items()}
-        merges.append((ord(pair[0]), ord(pair[1])))
-    return merges
-
-# %% ../nbs/12_bpe.ipynb #c6ec110d
-@wrong(WordTokenizer, "an empty () in the split pattern", "a group for what I have not thought of yet", replaces="split")
-def _(text): return [p for p in re.split(r"(\s|[.,;:?!]|())", text) if p]
-
-# %% ../nbs/12_bpe.ipynb #c4f65029
-@wrong(WordTokenizer, "losing the spaces", "spaces carry no meaning, and decode can put them back", replaces="split")
-def _(text): return re.findall(r"\w+|[^\w\s]", text)

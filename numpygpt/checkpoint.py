@@ -20,9 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from .bpe import load_tokenizer
-from .data import DataLoader, Dataset, load_text
-from .gradcheck import wrong
-from .training import Run, TrainConfig, make_optimizer
+from .data import Dataset, load_text
+from .training import Run, TrainConfig
 from .transformer import GPT, GPTConfig
 
 # %% ../nbs/16_checkpoint.ipynb #25506e72
@@ -204,51 +203,4 @@ def resume(folder, dataset=None, steps=None):   # dataset: the text's own unless
     run.loader.load_state_dict(info["loader"])
     run.dropout_rng.bit_generator.state, run.sample_rng.bit_generator.state = (info["generators"][k] for k in ("dropout", "sample"))
     run.index, run.val_losses = info["index"], [tuple(v) for v in info["val_losses"]]
-    return run
-
-# %% ../nbs/16_checkpoint.ipynb #a99b9d13
-@wrong(save, "straight into the folder", "the file is written in a moment, what can happen", replaces="save")
-def _(folder, model, tokenizer=None, run=None): write(folder, model, tokenizer, run)
-
-@wrong(save, "the old one goes first", "a rename onto a folder is refused, so make room", replaces="save")
-def _(folder, model, tokenizer=None, run=None):
-    write(aside(folder, "new"), model, tokenizer, run)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(aside(folder, "new"), folder)
-
-@wrong(save, "file by file", "os.replace is atomic, so each file is safe", replaces="save")
-def _(folder, model, tokenizer=None, run=None):
-    new = aside(folder, "new")
-    write(new, model, tokenizer, run)
-    for path in sorted(new.iterdir()): os.replace(path, folder / path.name)
-
-# %% ../nbs/16_checkpoint.ipynb #944303d3
-@wrong(sync, "opened for reading", "flushing changes nothing, so reading is enough", replaces="sync")
-def _(folder):
-    for path in folder.iterdir():
-        with open(path, "rb") as file: os.fsync(file.fileno())
-
-# %% ../nbs/16_checkpoint.ipynb #17bfde4b
-@wrong(resume, "no optimizer state", "what was learned is in the weights", replaces="resume")
-def _(folder, dataset=None, steps=None):
-    run = resume(folder, dataset, steps)
-    run.optimizer = make_optimizer(run.flat, run.config)
-    return run
-
-@wrong(resume, "data from the start", "batches are random, so it does not matter which", replaces="resume")
-def _(folder, dataset=None, steps=None):
-    run = resume(folder, dataset, steps)
-    run.loader = DataLoader(run.loader.data, run.config.batch_size, seed=run.loader.seed)
-    return run
-
-@wrong(resume, "dropout generator made anew", "the seed is in the config", replaces="resume")
-def _(folder, dataset=None, steps=None):
-    run = resume(folder, dataset, steps)
-    run.dropout_rng.bit_generator.state = np.random.default_rng(run.config.seed).spawn(4)[2].bit_generator.state
-    return run
-
-@wrong(resume, "arrays rebound", "loading is assigning: model.W = loaded W", replaces="resume")
-def _(folder, dataset=None, steps=None):
-    run = resume(folder, dataset, steps)
-    for _, owner, name in run.model.slots(): setattr(owner, name, getattr(owner, name).copy())
     return run

@@ -22,7 +22,6 @@ from string import Formatter
 import numpy as np
 
 from .bpe import load_tokenizer
-from .gradcheck import wrong
 
 # %% ../nbs/13_data.ipynb #3d3666e9
 NAMES = "Duke Fool Goose King Moth Nun Page Queen".split()
@@ -390,29 +389,3 @@ def unigram_bits(train_ids, val_ids, V):
 def bigram_bits(train_ids, val_ids, V):
     "Bits per token of knowing how frequent each token is after the one before"
     return ngram_bits(train_ids, val_ids, V, 2)
-
-# %% ../nbs/13_data.ipynb #b424c060
-@wrong(Windows, "no shift: y is x", "the model predicts tokens, so the tokens are the targets", replaces="__getitem__")
-def _(self, starts):
-    x = self.tokens[np.asarray(starts)[..., None] + np.arange(self.context)].astype(np.int64)
-    return x, x.copy()
-
-
-@wrong(Windows, "shifted by a roll", "np.roll moves everything one place to the left", replaces="__getitem__")
-def _(self, starts):
-    x = self.tokens[np.asarray(starts)[..., None] + np.arange(self.context)].astype(np.int64)
-    return x, np.roll(x, -1, axis=-1)
-
-
-@wrong(split_text, "every tenth line held out", "a random sample is more representative than the end", replaces="split_text")
-def _(text, val_fraction=0.1):
-    lines, every = text.splitlines(keepends=True), round(1 / val_fraction)
-    return "".join(l for i, l in enumerate(lines) if i % every), "".join(lines[::every])
-
-
-@wrong(DataLoader, "the same order in every epoch", "the seed must be fixed, or runs differ", replaces="order")
-def _(self, epoch): return np.random.default_rng(self.seed).permutation(np.arange(0, len(self.data), self.data.stride))[:self.items]
-
-
-@wrong(DataLoader, "resuming at the start of the epoch", "the epoch's number is enough", replaces="state_dict")
-def _(self): return {"epoch": self.epoch, "batch": 0, **self._setting()}

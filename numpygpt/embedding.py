@@ -10,7 +10,6 @@ import numpy as np
 
 from .backend import xp
 from .module import Module, rows
-from .gradcheck import wrong
 
 # %% ../nbs/06_embedding.ipynb #b723614f
 def scatter_add(dW,     # (V, C), changed in place
@@ -88,57 +87,3 @@ def sinusoidal(context,         # places
     "The fixed table of Vaswani et al. 2017, section 3.5, in double precision: sines in the even columns, cosines in the odd ones"
     angle = np.arange(context)[:, None] * base ** (-np.arange(0, n_embd, 2) / n_embd)    # (context, C/2)
     return xp.asarray(np.stack([np.sin(angle), np.cos(angle)], -1).reshape(context, -1)[:, :n_embd])
-
-# %% ../nbs/06_embedding.ipynb #586985e4
-@wrong(Embedding, "repeats lost", "dW[ids] += dy adds every row of dy to its row of dW")
-def _(self, dy):
-    ids, = self.saved()
-    self.dW[ids] += dy
-
-# %% ../nbs/06_embedding.ipynb #d195542d
-@wrong(Embedding, "ids sorted, dy not", "equal ids must stand together, so I sort them; dy can stay as it is")
-def _(self, dy):
-    ids, = self.saved()
-    xp.add.at(self.dW, xp.sort(ids.reshape(-1)), rows(dy))
-
-# %% ../nbs/06_embedding.ipynb #c09f7c20
-@wrong(Embedding, "mean over the repeats", "a token that occurs ten times should not learn ten times as fast")
-def _(self, dy):
-    ids, = self.saved()
-    flat, total = ids.reshape(-1), xp.zeros_like(self.dW)
-    scatter_add(total, flat, rows(dy))
-    self.dW += total / xp.maximum(xp.bincount(flat, minlength=len(total)), 1)[:, None]
-
-# %% ../nbs/06_embedding.ipynb #5a13557e
-@wrong(Embedding, "tied: the head's share only", "a lookup computes nothing, so it has nothing to learn")
-def _(self, dy): self.saved()
-
-@wrong(Unembedding, "tied: the input's share only", "the head owns no parameter, so it only passes the gradient on")
-def _(self, dy):
-    x, = self.saved()
-    return (rows(dy) @ self.emb.W).reshape(x.shape)
-
-@wrong(Unembedding, "x and dy swapped", "dW is x^T dy, as in Linear")
-def _(self, dy):
-    x, = self.saved()
-    self.emb.dW += rows(x).T @ rows(dy)
-    return (rows(dy) @ self.emb.W).reshape(x.shape)
-
-# %% ../nbs/06_embedding.ipynb #47aed10e
-@wrong(Position, "batch not summed", "the table has no batch axis, so any one sequence will do")
-def _(self, dy):
-    start, T = self.saved()
-    self.dW[start:start + T] += dy.reshape(-1, *dy.shape[-2:])[0]
-    return dy
-
-@wrong(Position, "batch averaged", "the sequences share the table, so each has its part of the say")
-def _(self, dy):
-    start, T = self.saved()
-    self.dW[start:start + T] += dy.reshape(-1, *dy.shape[-2:]).mean(0)
-    return dy
-
-@wrong(Position, "start ignored", "the first column is place 0")
-def _(self, dy):
-    start, T = self.saved()
-    self.dW[:T] += dy.reshape(-1, *dy.shape[-2:]).sum(0)
-    return dy

@@ -7,13 +7,13 @@ __all__ = ['check_sampling', 'truncate', 'distribution', 'sample', 'penalise', '
            'generate', 'stream', 'length_factor', 'check_beam', 'beam_search']
 
 # %% ../nbs/17_generate.ipynb #d206bc66
+import sys
 from contextlib import contextmanager
+from types import ModuleType
 
 import numpy as np
 
-from .attention import KVCache
 from .backend import to_cpu, xp
-from .gradcheck import wrong
 
 # %% ../nbs/17_generate.ipynb #be63c89d
 def check_sampling(temperature=1.0, top_k=None, top_p=None, min_p=None, repetition_penalty=1.0):
@@ -136,6 +136,13 @@ def generate(model,                    # a GPT
     columns = stream(model, np.atleast_2d(prompt), n_tokens, choose, stop, use_cache)
     return columns if prompt.ndim == 2 else (int(column[0]) for column in columns)
 
+# %% ../nbs/17_generate.ipynb #ca11ab1e
+class _Callable(ModuleType):
+    "This module, called, is `generate`"
+    def __call__(self, *args, **kwargs): return self.generate(*args, **kwargs)
+
+if __name__ != "__main__": sys.modules[__name__].__class__ = _Callable
+
 # %% ../nbs/17_generate.ipynb #99fba024
 def stream(model,       # a GPT
            text,        # (B, T) host integers
@@ -200,75 +207,3 @@ def beam_search(model,                # a GPT
             rows, fresh = xp.asarray(parents[going]), tokens[going][:, None]
             for c in cache: c.k, c.v = c.k[rows], c.v[rows]  # each beam inherits its parent's memory
     return sorted(done + beams, key=lambda f: -f[1] / length_factor(len(f[0]), length_penalty))[:width]
-
-# %% ../nbs/17_generate.ipynb #b53bd364
-@wrong(truncate, "the crossing token dropped", "keep while the sum is at most p", replaces="truncate")
-def _(p, top_k=None, top_p=None, min_p=None):
-    order = np.argsort(-p, axis=-1, kind="stable")
-    s = np.take_along_axis(p, order, -1)
-    if top_p is not None: s = s * (np.cumsum(s, -1) <= top_p)
-    q = np.zeros_like(p)
-    np.put_along_axis(q, order, s, -1)
-    with np.errstate(invalid="ignore"): q = q / q.sum(-1, keepdims=True)
-    return truncate(q, top_k, None, min_p)
-
-@wrong(truncate, "ties all kept", "everything at least as likely as number k is in the top k", replaces="truncate")
-def _(p, top_k=None, top_p=None, min_p=None):
-    if top_k is not None: p = p * (p >= np.sort(p, -1)[:, -min(top_k, p.shape[1])][:, None])
-    return truncate(p / p.sum(-1, keepdims=True), None, top_p, min_p)
-
-# %% ../nbs/17_generate.ipynb #2a4a086c
-@wrong(truncate, "not scaled up again", "zeroing the tail is all there is to it", replaces="truncate")
-def _(p, top_k=None, top_p=None, min_p=None): return np.where(truncate(p, top_k, top_p, min_p) > 0, p, 0)
-
-@wrong(truncate, "min-p as a plain threshold", "min_p is the smallest probability that passes", replaces="truncate")
-def _(p, top_k=None, top_p=None, min_p=None):
-    q = truncate(p, top_k, top_p)
-    if min_p: q = q * (q >= min_p)
-    with np.errstate(invalid="ignore"): return q / q.sum(-1, keepdims=True)
-
-# %% ../nbs/17_generate.ipynb #d08e0b0a
-@wrong(penalise, "always divided", "the formula says divide", replaces="penalise")
-def _(logits, ids, penalty):
-    z = np.array(to_cpu(logits))
-    np.put_along_axis(z, ids, np.take_along_axis(z, ids, -1) / penalty, -1)
-    return z
-
-@wrong(penalise, "once for each occurrence", "for each token of the text, punish it", replaces="penalise")
-def _(logits, ids, penalty):
-    for column in ids.T: logits = penalise(logits, column[:, None], penalty)
-    return logits
-
-# %% ../nbs/17_generate.ipynb #e52a7087
-@wrong(sample, "temperature after the softmax", "a lower temperature makes the probabilities sharper", replaces="sample")
-def _(logits, rng, temperature=1.0, top_k=None, top_p=None, min_p=None):
-    p = distribution(logits, 1, top_k, top_p, min_p) / temperature
-    cdf = np.cumsum(p, -1)
-    return (cdf <= rng.random(len(cdf))[:, None] * cdf[:, -1:]).sum(-1)
-
-@wrong(sample, "one number for all rows", "one draw for each call", replaces="sample")
-def _(logits, rng, temperature=1.0, top_k=None, top_p=None, min_p=None):
-    cdf = np.cumsum(distribution(logits, temperature, top_k, top_p, min_p), -1)
-    return (cdf <= rng.random() * cdf[:, -1:]).sum(-1)
-
-# %% ../nbs/17_generate.ipynb #98f35591
-@wrong(KVCache, "current token missing", "the cache holds the past; the present is appended when it is past", replaces="append")
-def _(self, k, v):
-    start, self.length = self.length, self.length + k.shape[2]
-    self.k[:, :, start:self.length], self.v[:, :, start:self.length] = k, v
-    return (self.k[:, :, :start], self.v[:, :, :start]) if start else (k, v)
-
-@wrong(KVCache, "position offset forgotten", "the cache knows how much it holds, so nobody else has to", replaces="append")
-def _(self, k, v):
-    start = vars(self).get("held", 0)
-    self.held = start + k.shape[2]                           # `length`, from which the model takes its position, stays 0
-    self.k[:, :, start:self.held], self.v[:, :, start:self.held] = k, v
-    return self.k[:, :, :self.held], self.v[:, :, :self.held]
-
-@wrong(KVCache, "newest in front", "the latest keys matter most, so they come first", replaces="append")
-def _(self, k, v):
-    n, self.length = k.shape[2], self.length + k.shape[2]
-    self.k[:, :, n:self.length] = self.k[:, :, :self.length - n].copy()
-    self.v[:, :, n:self.length] = self.v[:, :, :self.length - n].copy()
-    self.k[:, :, :n], self.v[:, :, :n] = k, v
-    return self.k[:, :, :self.length], self.v[:, :, :self.length]

@@ -12,12 +12,15 @@ import copy
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from types import MethodType
 from typing import Callable
 
 import numpy as np
 
 from .backend import to_cpu, xp
+from .course import Chapter, chapters
 from .module import Flat, Module
 
 # %% ../nbs/02_gradcheck.ipynb #5ad2007f
@@ -287,18 +290,30 @@ class Wrong:
         return layer
 
 # %% ../nbs/02_gradcheck.ipynb #dcbebf4e
-WRONG = []      # every chapter's wrong versions, in order
+WRONG = []      # the wrong versions met so far, in order
 
 def wrong(what, name, thought, replaces="backward"):
     "Decorator: record the decorated function as a wrong version of `what`"
     def record(code):
-        WRONG[:] = [w for w in WRONG if (w.what, w.name) != (what, name)] + [Wrong(what, name, thought, code, replaces)]
+        others = [w for w in WRONG if (w.what, w.name) != (what, name)]
+        WRONG[:] = [*others, Wrong(what, name, thought, code, replaces)]
         return code
     return record
 
-def wrongs(what):
-    "The recorded wrong versions of a class or function"
-    return [w for w in WRONG if w.what is what]
+# %% ../nbs/02_gradcheck.ipynb #5d0c71a2
+@cache
+def _meet(path):   # a chapter's
+    "Run the mistakes of a chapter among the names of its module"
+    chapter = Chapter(path)
+    module = import_module(f"numpygpt.{chapter.module}")
+    chapter.run("mistake", {**vars(module), "wrong": wrong})
+
+def wrongs(what=None):   # a class or function
+    "Its wrong versions: those that its chapter shows, and what was recorded here; all there are unless told"
+    for chapter in chapters():
+        home = f"numpygpt.{chapter.module}"
+        if chapter.module and (what is None or what.__module__ == home): _meet(chapter.path)
+    return [w for w in WRONG if what is None or w.what is what]
 
 # %% ../nbs/02_gradcheck.ipynb #268e6b11
 def _notices(check):
@@ -336,42 +351,3 @@ def kill_table(layer, *inputs, what=None, scale=1.0, seed=0):
     lines = [" " * width + "".join(f"{check:>20}" for check in checks)]
     return "\n".join(lines + [f"{name:<{width}}" + "".join(f"{'caught' if verdict else '-':>20}" for verdict in row.values())
                               for name, row in found.items()])
-
-# %% ../nbs/02_gradcheck.ipynb #5b3813b6
-@wrong(certify, "in float32", "the model runs in float32, so that is where it must be right", replaces="certify")
-def _(layer, *inputs):
-    probe = Probe(layer, *inputs, dtype="f4")
-    step = lambda probe, name, index: finite_difference(probe, name, index, h=1e-3)
-    return max(_errors(probe, probe.gradients(), [step]).values()) < 2e-3          # a few times what right gradients show
-
-# %% ../nbs/02_gradcheck.ipynb #b171ddf0
-@wrong(certify, "with a cotangent of ones", "a gradient check needs a scalar, and sum() makes one", replaces="certify")
-def _(layer, *inputs):
-    probe = Probe(layer, *inputs, dtype="f8")
-    probe.R = xp.ones_like(probe.R)
-    return max(_errors(probe, probe.gradients(), [finite_difference], floor=1e-3).values()) < 1e-6
-
-# %% ../nbs/02_gradcheck.ipynb #99296fbf
-@wrong(certify, "one-sided, with a tiny step", "the smaller the step, the better the derivative", replaces="certify")
-def _(layer, *inputs):
-    probe, h = Probe(layer, *inputs, dtype="f8"), 1e-13
-    def one_sided(probe, name, index):
-        before = float(probe.loss())
-        step = np.zeros(probe.tensors[name].shape)
-        step[index] = h
-        with probe.moved({name: step}): return (float(probe.loss()) - before) / h
-    return max(_errors(probe, probe.gradients(), [one_sided]).values()) < 0.1      # a few times what right gradients show
-
-# %% ../nbs/02_gradcheck.ipynb #94992993
-@wrong(certify, "parameters only", "an input is not trained, so its gradient does not matter", replaces="certify")
-def _(layer, *inputs):
-    probe = Probe(layer, *inputs, dtype="f8")
-    grads = {name: g for name, g in probe.gradients().items() if name in probe.flat.at}
-    return max(_errors(probe, grads, [finite_difference]).values(), default=0) < 1e-6
-
-# %% ../nbs/02_gradcheck.ipynb #7b621ced
-@wrong(certify, "at the initial weights", "the layer is checked as it will be used", replaces="certify")
-def _(layer, *inputs):
-    probe = Probe(layer, *inputs, dtype="f8")
-    probe.flat.w[:] = Flat(copy.deepcopy(layer), "f8").w
-    return max(_errors(probe, probe.gradients(), [finite_difference]).values()) < 1e-6

@@ -8,7 +8,6 @@ __all__ = ['row_mean', 'LayerNorm', 'RMSNorm']
 # %% ../nbs/07_layernorm.ipynb #17f11c79
 from .backend import xp
 from .module import Module, rows
-from .gradcheck import wrong
 
 # %% ../nbs/07_layernorm.ipynb #4fd3b641
 def row_mean(*factors):   # (..., C) each
@@ -63,76 +62,3 @@ class RMSNorm(Module):
         dx -= n * row_mean(dx, n)                         # a stretch would be invisible
         dx *= r
         return dx
-
-# %% ../nbs/07_layernorm.ipynb #b8f4c04d
-@wrong(LayerNorm, "variance held constant", "the variance is a number that was measured, not something to differentiate")
-def _(self, dy):
-    n, r = self.saved()
-    self.dg += rows(dy * n).sum(0)
-    self.db += rows(dy).sum(0)
-    dn = dy * self.g
-    return r * (dn - dn.mean(-1, keepdims=True))
-
-@wrong(LayerNorm, "mean held constant", "subtracting a constant has the derivative 1")
-def _(self, dy):
-    n, r = self.saved()
-    self.dg += rows(dy * n).sum(0)
-    self.db += rows(dy).sum(0)
-    dn = dy * self.g
-    return r * (dn - n * (dn * n).mean(-1, keepdims=True))
-
-# %% ../nbs/07_layernorm.ipynb #a5a0dc82
-@wrong(LayerNorm, "mean and variance held constant", "n is x times r, so dx is dn times r")
-def _(self, dy):
-    n, r = self.saved()
-    self.dg += rows(dy * n).sum(0)
-    self.db += rows(dy).sum(0)
-    return r * dy * self.g
-
-# %% ../nbs/07_layernorm.ipynb #2fd78550
-@wrong(LayerNorm, "dg without n", "g is added up over the rows, like b")
-def _(self, dy):
-    n, r = self.saved()
-    self.dg += rows(dy).sum(0)
-    self.db += rows(dy).sum(0)
-    dn = dy * self.g
-    return r * (dn - dn.mean(-1, keepdims=True) - n * (dn * n).mean(-1, keepdims=True))
-
-@wrong(LayerNorm, "db summed over the first axis only", "axis 0 is the batch, and the batch is what one sums over")
-def _(self, dy):
-    n, r = self.saved()
-    self.dg += rows(dy * n).sum(0)
-    self.db += dy.sum(0)
-    dn = dy * self.g
-    return r * (dn - dn.mean(-1, keepdims=True) - n * (dn * n).mean(-1, keepdims=True))
-
-# %% ../nbs/07_layernorm.ipynb #0b29df2d
-@wrong(LayerNorm, "ddof = 1", "the unbiased variance divides by C - 1")
-def _(self, dy):
-    n, r = self.saved()
-    self.dg += rows(dy * n).sum(0)
-    self.db += rows(dy).sum(0)
-    dn = dy * self.g
-    return r * (dn - dn.mean(-1, keepdims=True) - n * (dn * n).sum(-1, keepdims=True) / (n.shape[-1] - 1))
-
-@wrong(LayerNorm, "eps outside the root", "add eps to the standard deviation: it is only there to avoid a zero", replaces="forward")
-def _(self, x):
-    n = x - x.mean(-1, keepdims=True)
-    r = 1 / (xp.sqrt((n * n).mean(-1, keepdims=True)) + self.eps)
-    n *= r
-    self.save(n, r)
-    return self.g * n + self.b
-
-# %% ../nbs/07_layernorm.ipynb #bb27ba65
-@wrong(RMSNorm, "rms held constant", "the rms is a number that was measured")
-def _(self, dy):
-    n, r = self.saved()
-    self.dg += rows(dy * n).sum(0)
-    return r * dy * self.g
-
-@wrong(RMSNorm, "mean removed, as in LayerNorm", "it is LayerNorm without a bias")
-def _(self, dy):
-    n, r = self.saved()
-    self.dg += rows(dy * n).sum(0)
-    dn = dy * self.g
-    return r * (dn - dn.mean(-1, keepdims=True) - n * (dn * n).mean(-1, keepdims=True))

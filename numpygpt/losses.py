@@ -8,9 +8,7 @@ __all__ = ['cross_entropy', 'mse', 'mae', 'perplexity', 'bits']
 # %% ../nbs/05_losses.ipynb #c5b153df
 import math
 
-from .activations import softmax, softmax_bwd
 from .backend import xp
-from .gradcheck import wrong
 from .module import rows
 
 # %% ../nbs/05_losses.ipynb #ae7e4812
@@ -60,51 +58,3 @@ def bits(nats,            # mean loss per token
          per_token=1.0):  # characters or bytes that a token stands for, on average
     "The loss in bits per token; per character or byte, when told how many of them a token stands for"
     return float(nats) / math.log(2) / per_token
-
-# %% ../nbs/05_losses.ipynb #edd5a2ac
-@wrong(cross_entropy, "divided by B instead of N", "The loss is the mean over the batch, and a batch has B entries")
-def _(logits, targets, ignore_index=-1, count=None):
-    loss, dlogits = cross_entropy(logits, targets, ignore_index, count)
-    n = count or max(int((targets != ignore_index).sum()), 1)
-    return loss, dlogits * (n / len(logits))
-
-@wrong(cross_entropy, "one-hot forgotten", "The gradient of logsumexp is softmax")
-def _(logits, targets, ignore_index=-1, count=None):
-    loss, dlogits = cross_entropy(logits, targets, ignore_index, count)
-    kept = targets != ignore_index
-    return loss, softmax(logits) * xp.where(kept, 1 / (count or max(int(kept.sum()), 1)), 0)[..., None]
-
-@wrong(cross_entropy, "ignored targets counted in the mean", "Their loss is zero, so they do no harm")
-def _(logits, targets, ignore_index=-1, count=None):
-    return cross_entropy(logits, targets, ignore_index, count or targets.size)
-
-# %% ../nbs/05_losses.ipynb #049dbd11
-@wrong(cross_entropy, "softmax taken twice", "A model should output probabilities; the loss takes it from there")
-def _(logits, targets, ignore_index=-1, count=None):
-    p = softmax(logits)
-    loss, dp = cross_entropy(p, targets, ignore_index, count)
-    return loss, softmax_bwd(dp, p)
-
-@wrong(cross_entropy, "1e-9 inside the logarithm", "It keeps the logarithm from ever seeing zero")
-def _(logits, targets, ignore_index=-1, count=None):
-    p, kept = softmax(logits), targets != ignore_index
-    p_t = xp.take_along_axis(p, xp.where(kept, targets, 0)[..., None], -1)[..., 0]
-    loss = xp.where(kept, -xp.log(p_t + 1e-9), 0).sum() * (1 / (count or max(int(kept.sum()), 1)))
-    return loss, cross_entropy(logits, targets, ignore_index, count)[1]
-
-# %% ../nbs/05_losses.ipynb #7843c5b1
-@wrong(mse, "factor 2 lost", "The derivative of d^2 is d; the 2 goes into the learning rate")
-def _(y, target): return mse(y, target)[0], (y - target) * (1 / y.size)
-
-@wrong(mse, "1/N lost", "The mean is only for reporting")
-def _(y, target): return mse(y, target)[0], 2 * (y - target)
-
-@wrong(mse, "divided by the rows only", "The mean is over the examples, and there are len(y) of them")
-def _(y, target): return mse(y, target)[0], (y - target) * (2 / len(y))
-
-# %% ../nbs/05_losses.ipynb #57bcde39
-@wrong(mae, "1/N lost", "The mean is only for reporting")
-def _(y, target): return mae(y, target)[0], mae(y, target)[1] * y.size
-
-@wrong(mae, "sign copied from y", "The derivative of an absolute value is a sign")
-def _(y, target): return mae(y, target)[0], (xp.sign(y.real) * (1 / y.size)).astype(y.dtype)

@@ -12,7 +12,6 @@ import re
 import numpy as np
 
 from .backend import get_device, to_cpu, xp
-from .gradcheck import wrong
 from .module import check_fit
 
 # %% ../nbs/10_optimizers.ipynb #cd235db5
@@ -177,95 +176,3 @@ def clip_grad_norm(dw, max_norm):   # the gradient as one vector; the longest it
     norm = math.sqrt(float(xp.vdot(dw, dw).real))
     if max_norm < norm < math.inf: dw *= float(max_norm) / norm
     return norm
-
-# %% ../nbs/10_optimizers.ipynb #04f207db
-@wrong(Optimizer, "only the gradient is zero", "a weight without a gradient does not move", replaces="freeze")
-def _(self, names=()):
-    everywhere = self.parts
-    Optimizer.freeze(self, names).parts = everywhere
-    return self
-
-@wrong(Optimizer, "ten for one", "a prefix is what startswith finds", replaces="freeze")
-def _(self, names=()): return Optimizer.freeze(self, [path for path in self.flat.at if path.startswith(tuple(names))])
-
-# %% ../nbs/10_optimizers.ipynb #a435dc68
-def _moved(opt, lr, g=None):
-    "For the wrong versions: t, m and v moved on as they should be, over whole vectors; (lr, c1, c2) for the rest"
-    opt.t += 1
-    (b1, b2), g, m, v = opt.betas, opt.flat.dw if g is None else g, *opt.state.values()
-    m[:] = b1 * m + (1 - b1) * g
-    v[:] = b2 * v + (1 - b2) * g * g
-    return float(opt.lr if lr is None else lr), 1 - b1 ** opt.t, 1 - b2 ** opt.t
-
-# %% ../nbs/10_optimizers.ipynb #e5bdb851
-@wrong(Adam, "eps before the correction", "m/(sqrt(v) + eps) first, then both corrections as one factor", replaces="step")
-def _(self, lr=None):
-    lr, c1, c2 = _moved(self, lr)
-    m, v = self.state.values()
-    self.flat.w -= lr * math.sqrt(c2) / c1 * m / (xp.sqrt(v) + self.eps)
-
-# %% ../nbs/10_optimizers.ipynb #7b916143
-@wrong(Adam, "no bias correction", "it is only a matter of the first few steps", replaces="step")
-def _(self, lr=None):
-    lr, _, _ = _moved(self, lr)
-    m, v = self.state.values()
-    self.flat.w -= lr * m / (xp.sqrt(v) + self.eps)
-
-# %% ../nbs/10_optimizers.ipynb #205c6c3b
-@wrong(Adam, "t one ahead", "the paper counts from 1, so add 1 to a counter that was already moved on", replaces="step")
-def _(self, lr=None):
-    lr, _, _ = _moved(self, lr)
-    (b1, b2), (m, v), t = self.betas, self.state.values(), self.t + 1
-    self.flat.w -= lr * (m / (1 - b1 ** t)) / (xp.sqrt(v / (1 - b2 ** t)) + self.eps)
-
-# %% ../nbs/10_optimizers.ipynb #03f36212
-@wrong(Adam, "m not decayed", "add the new gradient to the average, with its weight of 1 - beta", replaces="step")
-def _(self, lr=None):
-    m, v = self.state.values()
-    before = m.copy()
-    lr, c1, c2 = _moved(self, lr)
-    m[:] = before + (1 - self.betas[0]) * self.flat.dw
-    self.flat.w -= lr * (m / c1) / (xp.sqrt(v / c2) + self.eps)
-
-# %% ../nbs/10_optimizers.ipynb #96e204f3
-@wrong(AdamW, "coupled decay", "weight decay is the gradient of the L2 penalty", replaces="step")
-def _(self, lr=None):
-    g, n = self.flat.dw.copy(), self.flat.n_matrix
-    g[:n] += self.weight_decay * self.flat.w[:n]
-    lr, c1, c2 = _moved(self, lr, g)
-    m, v = self.state.values()
-    self.flat.w -= lr * (m / c1) / (xp.sqrt(v / c2) + self.eps)
-
-# %% ../nbs/10_optimizers.ipynb #d3d3a207
-@wrong(AdamW, "decay on norms and biases", "every weight is a weight", replaces="step")
-def _(self, lr=None):
-    lr, c1, c2 = _moved(self, lr)
-    m, v = self.state.values()
-    self.flat.w *= 1 - lr * self.weight_decay
-    self.flat.w -= lr * (m / c1) / (xp.sqrt(v / c2) + self.eps)
-
-# %% ../nbs/10_optimizers.ipynb #00b7dbc7
-@wrong(AdamW, "decay forgot the learning rate", "decoupled means that the learning rate has no say in it", replaces="step")
-def _(self, lr=None):
-    lr, c1, c2 = _moved(self, lr)
-    m, v = self.state.values()
-    self.flat.w[:self.flat.n_matrix] *= 1 - self.weight_decay
-    self.flat.w -= lr * (m / c1) / (xp.sqrt(v / c2) + self.eps)
-
-# %% ../nbs/10_optimizers.ipynb #e2dac1d8
-@wrong(SGD, "m not decayed", "momentum adds up the gradients", replaces="step")
-def _(self, lr=None):
-    self.t += 1
-    m, = self.state.values()
-    m += self.flat.dw + self.weight_decay * self.flat.w
-    self.flat.w -= (self.lr if lr is None else lr) * m
-
-# %% ../nbs/10_optimizers.ipynb #d3e3ca59
-@wrong(SGD, "Nesterov with the old m", "look ahead along the momentum that is there", replaces="step")
-def _(self, lr=None):
-    self.t += 1
-    m, = self.state.values()
-    g = self.flat.dw + self.weight_decay * self.flat.w
-    ahead = g + self.momentum * m
-    m[:] = self.momentum * m + g
-    self.flat.w -= (self.lr if lr is None else lr) * ahead

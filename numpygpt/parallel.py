@@ -34,7 +34,6 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from .backend import get_device, to_cpu, xp
-from .gradcheck import wrong
 from .losses import cross_entropy
 from .module import Module, unbroadcast
 from .training import micro_batch_size
@@ -150,46 +149,6 @@ class TiledAttention(Module):
         return o
 
     def backward(self, do): return attend_tiled_bwd(do, *self.saved(), self.size)
-
-# %% ../nbs/19_speed.ipynb #e056daee
-@wrong(TiledAttention, "l not rescaled", "the old sum has been added up already", replaces="forward")
-def _(self, q, k, v):
-    o, L, T = xp.zeros_like(q), xp.zeros_like(q[..., 0]), q.shape[-2]
-    for rows in tiles(T, self.size):
-        m, l, acc = -math.inf, 0, 0
-        for keys in visible(rows, T, 0, self.size):
-            s = scores(q * (1 / math.sqrt(q.shape[-1])), k, rows, keys, 0)
-            new = xp.maximum(s.real.max(-1, keepdims=True), m)
-            p, old, m = xp.exp(s - new), xp.exp(m - new), new
-            l = l + p.sum(-1, keepdims=True)
-            acc = acc * old + p @ v[..., keys, :]
-        o[..., rows, :], L[..., rows] = acc / l, (m + xp.log(l))[..., 0]
-    self.save(q, k, v, o, L)
-    return o
-
-@wrong(TiledAttention, "delta forgotten", "p times dp, as for any product")
-def _(self, do):
-    q, k, v, o, L = self.saved()
-    return attend_tiled_bwd(do, q, k, v, 0 * o, L, self.size)
-
-# %% ../nbs/19_speed.ipynb #315dc75c
-@wrong(TiledAttention, "softmax of each tile", "a tile is softmaxed like a row")
-def _(self, do):
-    q, k, v, o, L = self.saved()
-    last = xp.empty_like(L)
-    for rows in tiles(q.shape[-2], self.size):
-        s = scores(q * (1 / math.sqrt(q.shape[-1])), k, rows, visible(rows, k.shape[-2], 0, self.size)[-1], 0)
-        last[..., rows] = xp.log(xp.exp(s).sum(-1))
-    return attend_tiled_bwd(do, q, k, v, o, last, self.size)
-
-@wrong(TiledAttention, "dk of the last queries only", "dk[keys] = ..., the tile of keys is done once (`=` instead of +=)")
-def _(self, do):
-    q, k, v, o, L = self.saved()
-    late = tiles(q.shape[-2], self.size)[-1]
-    dq, _, dv = attend_tiled_bwd(do, q, k, v, o, L, self.size)
-    only = xp.zeros_like(do)
-    only[..., late, :] = do[..., late, :]
-    return dq, attend_tiled_bwd(only, q, k, v, o, L, self.size)[1], dv
 
 # %% ../nbs/19_speed.ipynb #8aeded5d
 LANES = 4      # partial sums of the gradient; the result depends on this number, and not on that of the workers
@@ -611,43 +570,6 @@ class Rehearsal:
 
     def Bcast(self, a): a[...] = self.allgather(a.copy())[0]
     def Allreduce(self, _, a): a[...] = sum(self.allgather(a.copy()))
-
-# %% ../nbs/19_speed.ipynb #51e6ae7a
-@wrong(Ranks, "mean of means", "each rank has the gradient of its part's mean loss, so the whole has the mean of these", replaces="accumulate")
-def _(self, x, y, micro_batch=None):
-    r, p, at = self.replicas, self.comm.size, self.comm.rank
-    loss = r.accumulate(x[at::p], y[at::p], micro_batch)
-    all_reduce(self.comm, r.flat.dw)
-    r.flat.dw /= p
-    return sum(self.comm.allgather(loss)) / p
-
-@wrong(Ranks, "the same rows on every rank", "each rank asks its loader for its share of the batch", replaces="accumulate")
-def _(self, x, y, micro_batch=None):
-    r, p = self.replicas, self.comm.size
-    share = -(-len(x) // p)
-    loss = r.accumulate(x[:share], y[:share], micro_batch)
-    all_reduce(self.comm, r.flat.dw)
-    r.flat.dw /= p
-    return sum(self.comm.allgather(loss)) / p
-
-# %% ../nbs/19_speed.ipynb #acbd571a
-@wrong(Ranks, "the same masks on every rank", "a rank's micro-batches are numbered from zero", replaces="accumulate")
-def _(self, x, y, micro_batch=None):
-    r = self.replicas
-    mine = [j for j in cut(r.model, x, y, micro_batch, r.lanes, self.comm.size) if j.rank == self.comm.rank]
-    for i, job in enumerate(mine): job.index = i
-    losses = r.run(mine)
-    all_reduce(self.comm, r.flat.dw)
-    return sum(self.comm.allgather(sum(losses.values())))
-
-@wrong(Ranks, "added too early", "a gradient is added over the ranks as soon as it is there", replaces="accumulate")
-def _(self, x, y, micro_batch=None):
-    r, losses = self.replicas, {}
-    for job in cut(r.model, x, y, micro_batch, r.lanes, self.comm.size):
-        if job.rank != self.comm.rank: continue
-        losses.update(r.run([job]))
-        all_reduce(self.comm, r.flat.dw)
-    return sum(self.comm.allgather(sum(losses.values())))
 
 # %% ../nbs/19_speed.ipynb #4c75da0a
 @contextmanager

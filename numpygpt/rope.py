@@ -9,7 +9,6 @@ __all__ = ['angles', 'rotate', 'half_split_order']
 import numpy as np
 
 from .backend import xp
-from .gradcheck import wrong
 
 # %% ../nbs/08_rope.ipynb #b4f55922
 def angles(context,          # positions 0 ... context - 1
@@ -36,22 +35,3 @@ def rotate(x, cos, sin):   # (..., T, D), (T, D/2), (T, D/2)
 def half_split_order(head_size):
     "The permutation P with interleaved(x)[P] = half_split(x[P]): even places first, then the odd ones"
     return np.concatenate([np.arange(0, head_size, 2), np.arange(1, head_size, 2)])
-
-# %% ../nbs/08_rope.ipynb #97caf71d
-@wrong(rotate, "rotated the same way", "backward applies the same rotation to the gradient")
-def _(dy, x, cos, sin): return rotate(dy, cos, sin)
-
-# %% ../nbs/08_rope.ipynb #4b4e7ba0
-@wrong(rotate, "not un-rotated", "a rotation has no parameters, so the gradient passes through it unchanged")
-def _(dy, x, cos, sin): return dy
-
-# %% ../nbs/08_rope.ipynb #a81114dd
-@wrong(rotate, "cos and sin swapped", "backward means derivatives: cos becomes -sin and sin becomes cos")
-def _(dy, x, cos, sin): return rotate(dy, -sin, cos)
-
-# %% ../nbs/08_rope.ipynb #968b0c0d
-@wrong(rotate, "pairs mixed", "the turn back, with neighbours as pairs: every page on RoPE shows it like this")
-def _(dy, x, cos, sin):
-    order = half_split_order(x.shape[-1])
-    order, back = xp.asarray(order), xp.asarray(np.argsort(order))
-    return rotate(dy[..., order], cos, -sin)[..., back]

@@ -8,8 +8,6 @@ __all__ = ['constant', 'step_decay', 'plateau', 'warmup', 'cosine', 'wsd', 'sequ
 # %% ../nbs/11_schedules.ipynb #a05a1689
 import math
 
-from .gradcheck import wrong
-from .optimizers import clip_grad_norm
 
 # %% ../nbs/11_schedules.ipynb #34882230
 def constant(step, lr):
@@ -71,58 +69,3 @@ def sequence(step,       # steps taken so far: 0 for the first
         if step < length: return schedule(step)
         step -= length
     return parts[-1][1](step)
-
-# %% ../nbs/11_schedules.ipynb #9bd387dd
-@wrong(cosine, "jumps back up after its end", "nobody trains past the last step", replaces="cosine")
-def _(step, lr, steps, warmup=0, floor=0.0):
-    if step < warmup: return lr * (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - 1 - warmup)
-    return lr * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done)))
-
-# %% ../nbs/11_schedules.ipynb #37140f3f
-@wrong(cosine, "the first step does nothing", "a warm-up begins at zero", replaces="cosine")
-def _(step, lr, steps, warmup=0, floor=0.0):
-    if step < warmup: return lr * step / warmup
-    done = min(1.0, (step - warmup) / max(1, steps - 1 - warmup))
-    return lr * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done)))
-
-# %% ../nbs/11_schedules.ipynb #e02a032a
-@wrong(cosine, "never arrives", "there are steps - warmup steps of cosine, so divide by that", replaces="cosine")
-def _(step, lr, steps, warmup=0, floor=0.0):
-    if step < warmup: return lr * (step + 1) / warmup
-    done = min(1.0, (step - warmup) / max(1, steps - warmup))
-    return lr * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done)))
-
-# %% ../nbs/11_schedules.ipynb #b1298f5d
-@wrong(plateau, "compares with the loss before", "a plateau is where the loss stops falling", replaces="plateau")
-def _(history, lr, factor=0.1, patience=10, threshold=1e-4, floor=0.0):
-    before, bad = math.inf, 0
-    for loss in history:
-        bad = 0 if loss < before * (1 - threshold) else bad + 1
-        before = loss
-        if bad > patience: lr, bad = min(lr, max(lr * factor, floor)), 0
-    return lr
-
-# %% ../nbs/11_schedules.ipynb #266323b7
-@wrong(plateau, "goes on counting after a cut", "the count starts again when the loss improves", replaces="plateau")
-def _(history, lr, factor=0.1, patience=10, threshold=1e-4, floor=0.0):
-    best, bad = math.inf, 0
-    for loss in history:
-        if loss < best * (1 - threshold): best, bad = loss, 0
-        else: bad += 1
-        if bad > patience: lr = min(lr, max(lr * factor, floor))
-    return lr
-
-# %% ../nbs/11_schedules.ipynb #cc402430
-@wrong(clip_grad_norm, "each number by itself", "clipping means that nothing is larger than the limit", replaces="clip_grad_norm")
-def _(dw, max_norm):
-    norm = math.sqrt(float((dw * dw).sum()))
-    dw[:] = dw.clip(-max_norm, max_norm)
-    return norm
-
-# %% ../nbs/11_schedules.ipynb #7a962232
-@wrong(clip_grad_norm, "lengthens what is short", "the gradient should have length max_norm", replaces="clip_grad_norm")
-def _(dw, max_norm):
-    norm = math.sqrt(float((dw * dw).sum()))
-    dw *= max_norm / norm
-    return norm

@@ -20,11 +20,10 @@ import numpy as np
 from . import schedules
 from .backend import get_device, xp
 from .data import DataLoader, Windows
-from .gradcheck import wrong
 from .losses import cross_entropy
 from .module import Flat, Module
 from .optimizers import OPTIMIZERS, clip_grad_norm
-from .transformer import GPT, GPTConfig
+from .transformer import GPT
 
 # %% ../nbs/15_training.ipynb #5342797e
 SCHEDULES = "cosine", "constant", "step", "plateau"
@@ -222,70 +221,6 @@ def cut_log(path, index):
     shorter = path.with_name(path.name + ".new")
     shorter.write_text("".join(json.dumps(asdict(s)) + "\n" for s in read_log(path) if s.index <= index), encoding="utf-8")
     os.replace(shorter, path)
-
-# %% ../nbs/15_training.ipynb #1074505a
-@wrong(accumulate, "mean of means", "each part returns its mean, so the batch's loss is the mean of those", replaces="accumulate")
-def _(model, x, y, micro_batch=None):
-    n = micro_batch or micro_batch_size(model.config)
-    parts, loss = math.ceil(len(x) / n), 0
-    for i in range(0, len(x), n):
-        part, dlogits = cross_entropy(model(xp.asarray(x[i:i + n])), xp.asarray(y[i:i + n]))
-        model.backward(dlogits / parts)
-        loss = loss + part / parts
-    return loss
-
-@wrong(accumulate, "sum of means", "gradients add up by themselves, so there is nothing to divide", replaces="accumulate")
-def _(model, x, y, micro_batch=None):
-    n, loss = micro_batch or micro_batch_size(model.config), 0
-    for i in range(0, len(x), n):
-        part, dlogits = cross_entropy(model(xp.asarray(x[i:i + n])), xp.asarray(y[i:i + n]))
-        model.backward(dlogits)
-        loss = loss + part
-    return loss
-
-# %% ../nbs/15_training.ipynb #2de6f32f
-@wrong(train_step, "gradients not zeroed", "the optimizer has used them, so they are gone", replaces="train_step")
-def _(run):
-    x, y = run.loader.next()
-    loss = float(accumulate(run.model.train(), x, y, run.config.micro_batch))
-    norm, lr = clip_grad_norm(run.flat.dw, run.config.clip or math.inf), run.lr()
-    run.optimizer.step(lr)
-    run.index += 1
-    return Step(run.index, loss, lr, norm, 0.0)
-
-@wrong(train_step, "clipped after the step", "clipping keeps the next step from being too large", replaces="train_step")
-def _(run):
-    x, y = run.loader.next()
-    run.flat.zero_grad()
-    loss, lr = float(accumulate(run.model.train(), x, y, run.config.micro_batch)), run.lr()
-    run.optimizer.step(lr)
-    norm = clip_grad_norm(run.flat.dw, run.config.clip or math.inf)
-    run.index += 1
-    return Step(run.index, loss, lr, norm, 0.0)
-
-# %% ../nbs/15_training.ipynb #c56e6b1b
-@wrong(train_step, "frozen weights in the norm", "what does not move does no harm", replaces="train_step")
-def _(run):
-    x, y = run.loader.next()
-    run.flat.zero_grad()
-    loss = float(accumulate(run.model.train(), x, y, run.config.micro_batch))
-    norm, lr = clip_grad_norm(run.flat.dw, run.config.clip or math.inf), run.lr()
-    run.optimizer.step(lr)
-    run.index += 1
-    return Step(run.index, loss, lr, norm, 0.0)
-
-# %% ../nbs/15_training.ipynb #a9595b7e
-@wrong(evaluate, "dropout left on", "the model is the same, so the mode does not matter", replaces="evaluate")
-def _(model, tokens, batch_size=12, batches=0):
-    windows = Windows(tokens, model.config.context)
-    x, y = windows[np.arange(0, len(windows), model.config.context)[:batch_size * (batches or 1 << 30)]]
-    return float(cross_entropy(model.train()(xp.asarray(x)), xp.asarray(y))[0])
-
-@wrong(fit, "the data starts over at each validation", "a loop over batches belongs inside a loop over validations", replaces="fit")
-def _(run):
-    while run.index < run.config.steps:
-        run.loader = DataLoader(run.loader.data, run.config.batch_size, seed=run.loader.seed)
-        for _ in range(run.config.eval_every): yield train_step(run)
 
 # %% ../nbs/15_training.ipynb #eac8d6d1
 def plot_log(log, floor=None, unit="nats per token"):   # list of Step, a loss that no model can beat

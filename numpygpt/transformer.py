@@ -17,7 +17,6 @@ from .activations import (Dropout, gelu, gelu_and_slope, gelu_exact, gelu_exact_
 from .attention import Attention, KVCache
 from .backend import to_cpu, xp
 from .embedding import Embedding, Position, Unembedding, sinusoidal
-from .gradcheck import wrong
 from .layernorm import LayerNorm, RMSNorm
 from .linear import Linear
 from .module import Module
@@ -196,81 +195,6 @@ class GPT(Module):
         if not c.causal: raise ValueError("a model with causal=False sees what comes later, so it cannot write one token after another: "
                                           "let it fill in masked tokens instead, or train one with causal=True")
         return [KVCache(batch, c.n_kv_head, c.context, c.n_embd // c.n_head, self.emb.W.dtype) for _ in self.blocks]
-
-# %% ../nbs/14_transformer.ipynb #38660c16
-@wrong(Block, "residual path forgotten", "the gradient goes back through the layers that made the output (`=` where two paths meet)")
-def _(self, dy):
-    dy = self.norm2.backward(self.mlp.backward(self.drop2.backward(dy)))
-    return self.norm1.backward(self.attn.backward(self.drop1.backward(dy)))
-
-@wrong(Block, "one residual of two", "the first one was written with care, the second copied from the plain stack")
-def _(self, dy):
-    dy = dy + self.norm2.backward(self.mlp.backward(self.drop2.backward(dy)))
-    return self.norm1.backward(self.attn.backward(self.drop1.backward(dy)))
-
-# %% ../nbs/14_transformer.ipynb #81333b68
-@wrong(Block, "skip path only", "the identity carries the gradient, the branches only need their own")
-def _(self, dy):
-    self.norm2.backward(self.mlp.backward(self.drop2.backward(dy)))
-    self.norm1.backward(self.attn.backward(self.drop1.backward(dy)))
-    return dy
-
-@wrong(Block, "norm applied after", "norm comes first in forward, so it comes first in backward")
-def _(self, dy):
-    dy = dy + self.mlp.backward(self.norm2.backward(self.drop2.backward(dy)))
-    return dy + self.attn.backward(self.norm1.backward(self.drop1.backward(dy)))
-
-@wrong(Block, "both branches get the same gradient", "both add to the same stream, so both see the gradient at its end")
-def _(self, dy):
-    d2 = self.norm2.backward(self.mlp.backward(self.drop2.backward(dy)))
-    return dy + d2 + self.norm1.backward(self.attn.backward(self.drop1.backward(dy)))
-
-# %% ../nbs/14_transformer.ipynb #1146749d
-@wrong(MLP, "gate's path overwritten", "dx is what the last backward returned (`=` where two paths meet)")
-def _(self, dy):
-    dy = self.down.backward(dy)
-    dh = [dy * slope for slope in self.saved()]
-    if not self.gate: return self.up.backward(dh[0])
-    dx = self.gate.backward(dh[0])
-    dx = self.up.backward(dh[1])
-    return dx
-
-@wrong(MLP, "slope of the bend forgotten", "an activation has no weights, so backward has nothing to do there")
-def _(self, dy):
-    dh = self.down.backward(dy)
-    self.saved()
-    return self.gate.backward(dh) + self.up.backward(dh) if self.gate else self.up.backward(dh)
-
-# %% ../nbs/14_transformer.ipynb #d4e75293
-@wrong(GPT, "tied gradient half", "the embedding's gradient is what its own backward says; the head only borrows the table")
-def _(self, dlogits):
-    looked_up = self.emb.dW.copy()
-    dx = self.norm.backward(self.head.backward(dlogits))
-    self.emb.dW[...] = looked_up
-    for block in reversed(self.blocks): dx = block.backward(dx)
-    dx = self.drop.backward(dx)
-    self.emb.backward(self.pos.backward(dx) if self.pos else dx)
-
-@wrong(GPT, "embedding dropout forgotten", "dropout is noise, and noise has no gradient")
-def _(self, dlogits):
-    dx = self.norm.backward(self.head.backward(dlogits))
-    for block in reversed(self.blocks): dx = block.backward(dx)
-    self.emb.backward(self.pos.backward(dx) if self.pos else dx)
-
-# %% ../nbs/14_transformer.ipynb #11ee7163
-@wrong(GPT, "blocks in the order of forward", "for block in self.blocks: it reads so well")
-def _(self, dlogits):
-    dx = self.norm.backward(self.head.backward(dlogits))
-    for block in self.blocks: dx = block.backward(dx)
-    dx = self.drop.backward(dx)
-    self.emb.backward(self.pos.backward(dx) if self.pos else dx)
-
-@wrong(GPT, "last norm forgotten", "the blocks bring their own norms, so the loop over blocks has them all")
-def _(self, dlogits):
-    dx = self.head.backward(dlogits)
-    for block in reversed(self.blocks): dx = block.backward(dx)
-    dx = self.drop.backward(dx)
-    self.emb.backward(self.pos.backward(dx) if self.pos else dx)
 
 # %% ../nbs/14_transformer.ipynb #fc346638
 def attention_maps(model, ids):   # a GPT, (B, T) token ids

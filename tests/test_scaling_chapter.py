@@ -39,7 +39,7 @@ def chapter():
     "The functions that the chapter defines, as it defines them"
     found = {"math": math, "BPETokenizer": BPETokenizer, "CharTokenizer": CharTokenizer, "WordTokenizer": WordTokenizer, "ngram_bits": ngram_bits}
     names = {"bits_per_byte", "unknown", "charge", "ceiling", "covered"}
-    for cell in nbformat.read(ROOT / "nbs" / "24_scaling.ipynb", 4).cells:
+    for cell in nbformat.read(ROOT / "nbs" / "27_scaling.ipynb", 4).cells:
         if cell.cell_type != "code": continue
         for node in ast.parse(cell.source).body:
             if isinstance(node, ast.FunctionDef) and node.name in names: exec(ast.unparse(node), found)
