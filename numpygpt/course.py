@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'COPIED', 'NARROW', 'MIDDLE', 'WIDE', 'folder', 'stored', 'Chapter', 'chapters', 'bare', 'as_text', 'carry',
-           'digest', 'copied', 'copy_chapters', 'replace_text', 'show_doc']
+           'digest', 'copied', 'copy_chapters', 'replace_text', 'join_alt', 'show_doc']
 
 # %% ../nbs/course.ipynb #a27a5041
 import hashlib
@@ -150,6 +150,13 @@ def replace_text(path: Path, text: str) -> None:
 NARROW, MIDDLE, WIDE = 4.6, 6.8, 9.2      # inches; the style is plt.style.use("numpygpt.figures")
 
 # %% ../nbs/course.ipynb #255ce05f
+def join_alt(cell: Any) -> None:
+    "Join the `#| fig-alt:` lines of a notebook's cell into one"
+    if cell["cell_type"] != "code": return
+    while (joined := re.sub(r"^(#\| fig-alt: .*)\n#\| fig-alt: ", r"\1 ", cell["source"], flags=re.M)) != cell["source"]:
+        cell["source"] = joined
+
+# %% ../nbs/course.ipynb #d1632cf7
 def show_doc(thing: Any) -> None:
     "Show the documentation of a class, function or method; several may stand in one cell"
     from inspect import cleandoc, signature

@@ -7,8 +7,9 @@ __all__ = ['unbroadcast', 'rows', 'Tree', 'check_fit', 'Module', 'Flat']
 
 # %% ../nbs/01_module.ipynb #36f4626f
 import math
+from typing import TYPE_CHECKING, Any
 
-from .backend import FLOAT, to_cpu, xp
+from .backend import FLOAT, Array, to_cpu, xp
 
 # %% ../nbs/01_module.ipynb #38307d16
 def unbroadcast(dy, shape):   # gradient after broadcasting; the shape that an operand had before
@@ -73,6 +74,9 @@ def check_fit(needed, came):   # shapes by path
 class Module(Tree):
     "A layer: `forward` remembers, `backward(dy)` adds into every `d<name>` and returns the gradient of the input"
     training = True
+
+    if TYPE_CHECKING:                       # parameters are attributes that `param` makes
+        def __getattr__(self, name: str) -> Any: ...
 
     def param(self, **arrays):   # name = initial value, host or device
         "Register parameters: `self.W` and, beside it, a gradient `self.dW` of zeros"
