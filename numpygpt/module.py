@@ -77,6 +77,7 @@ class Module(Tree):
 
     if TYPE_CHECKING:                       # parameters are attributes that `param` makes
         def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     def param(self, **arrays):   # name = initial value, host or device
         "Register parameters: `self.W` and, beside it, a gradient `self.dW` of zeros"
