@@ -15,7 +15,6 @@ import re
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,8 @@ PARTS = {
 # %% ../nbs/course.ipynb #60deef76
 def folder() -> Path:
     "Where the chapters lie: in the package if it was installed from a wheel, else in the checkout"
-    here = Path(find_spec("numpygpt").origin).parent
+    import numpygpt
+    here = Path(numpygpt.__file__).parent
     for place in (here / "chapters", here.parent / "nbs"):
         if (place / "index.ipynb").is_file(): return place
     raise FileNotFoundError(f"no chapters beside {here}: install numpygpt again, from a wheel or "
@@ -63,18 +63,20 @@ class Chapter:
 
     @cached_property
     def title(self) -> str:
-        return re.search(r"^# (.+)", "".join(self.nb["cells"][0]["source"]), re.M)[1]
+        found = re.search(r"^# (.+)", "".join(self.nb["cells"][0]["source"]), re.M)
+        return found[1] if found else self.path.stem
 
     @cached_property
     def module(self) -> str | None:
         "The module that it makes, such as layernorm; None where it only experiments"
         found = re.search(r"^#\| default_exp (\w+)", "\n".join(s for _, s in self.cells()), re.M)
-        return found and found[1]
+        return found[1] if found else None
 
     def cells(self, mark: str = "") -> list[tuple[str, str]]:
         "(id, source) of its code cells; with a mark, of those whose first line is `#| mark`"
-        code = [(c["id"], "".join(c["source"])) for c in self.nb["cells"] if c["cell_type"] == "code"]
-        return [(i, s) for i, s in code if not mark or s.split("\n")[0].strip() == f"#| {mark}"]
+        code = (c for c in self.nb["cells"] if c["cell_type"] == "code")
+        found = [(c["id"], "".join(c["source"])) for c in code]
+        return [(i, s) for i, s in found if not mark or s.split("\n")[0].strip() == f"#| {mark}"]
 
     def run(self, mark: str, names: dict[str, Any]) -> None:
         "Run the cells with this mark, in order, in the namespace `names`"
@@ -92,11 +94,13 @@ def chapters() -> list[Chapter]:
 # %% ../nbs/course.ipynb #89a37007
 def bare(nb: dict) -> dict:
     "The same notebook without outputs"
-    lost = dict(outputs=[], execution_count=None)
+    lost: dict[str, Any] = dict(outputs=[], execution_count=None)
     return {**nb, "cells": [c | lost if c["cell_type"] == "code" else c for c in nb["cells"]]}
 
 
-def as_text(nb: dict) -> str: return json.dumps(nb, indent=1, ensure_ascii=False) + "\n"
+def as_text(nb: dict) -> str:
+    "A notebook as the text of its file"
+    return json.dumps(nb, indent=1, ensure_ascii=False) + "\n"
 
 
 def carry(source: Path, target: Path) -> None:
@@ -111,7 +115,9 @@ def carry(source: Path, target: Path) -> None:
 COPIED = ".numpygpt-chapters.json"     # name and digest of each file that was copied
 
 
-def digest(text: str) -> str: return hashlib.sha256(text.encode()).hexdigest()
+def digest(text: str | bytes) -> str:
+    "SHA-256 in hexadecimal; of a text, that of its UTF-8"
+    return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
 
 
 def copied(target: Path) -> dict[str, str]:
@@ -120,7 +126,7 @@ def copied(target: Path) -> dict[str, str]:
     except (OSError, ValueError): return {}
     return noted if isinstance(noted, dict) else {}
 
-
+# %% ../nbs/course.ipynb #3996d66a
 def copy_chapters(target: Path, force: bool = False) -> tuple[list[str], list[str]]:
     "(names written, names left alone since they were changed); with `force` none is left alone"
     if target.exists() and not target.is_dir():
@@ -129,34 +135,34 @@ def copy_chapters(target: Path, force: bool = False) -> tuple[list[str], list[st
     noted, written, left = copied(target), [], []
     for chapter in chapters():
         path, text = target / chapter.path.name, as_text(bare(chapter.nb))
-        there = path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
-        if there is not None and not force and digest(there) not in (digest(text), noted.get(path.name)):
+        known = digest(text), noted.get(path.name)
+        if path.exists() and not force and digest(path.read_bytes()) not in known:
             left.append(path.name)
             continue
         replace_text(path, text)
-        noted[path.name] = digest(text)
+        noted[path.name] = known[0]
         written.append(path.name)
     replace_text(target / COPIED, json.dumps(noted, indent=1))
     return written, left
 
-# %% ../nbs/course.ipynb #023e27d5
+# %% ../nbs/course.ipynb #ae1bb33e
 def replace_text(path: Path, text: str) -> None:
     "Write `text` to `path` in one step"
     beside = path.with_name(path.name + ".new")
     beside.write_text(text, encoding="utf-8")
     os.replace(beside, path)
 
-# %% ../nbs/course.ipynb #1334b0a2
+# %% ../nbs/course.ipynb #50fd33c6
 NARROW, MIDDLE, WIDE = 4.6, 6.8, 9.2      # inches; the style is plt.style.use("numpygpt.figures")
 
-# %% ../nbs/course.ipynb #255ce05f
+# %% ../nbs/course.ipynb #bd6186fd
 def join_alt(cell: Any) -> None:
     "Join the `#| fig-alt:` lines of a notebook's cell into one"
     if cell["cell_type"] != "code": return
-    while (joined := re.sub(r"^(#\| fig-alt: .*)\n#\| fig-alt: ", r"\1 ", cell["source"], flags=re.M)) != cell["source"]:
-        cell["source"] = joined
+    lines = re.compile(r"(?<=^#\| fig-alt: )(.*)\n#\| fig-alt: ", re.M)
+    while lines.search(cell["source"]): cell["source"] = lines.sub(r"\1 ", cell["source"])
 
-# %% ../nbs/course.ipynb #d1632cf7
+# %% ../nbs/course.ipynb #80247e26
 def show_doc(thing: Any) -> None:
     "Show the documentation of a class, function or method; several may stand in one cell"
     from inspect import cleandoc, signature
@@ -164,6 +170,6 @@ def show_doc(thing: Any) -> None:
     from IPython.display import Markdown, display
     try: from nbdev.showdoc import show_doc as full
     except ImportError:
-        text = f"### {thing.__qualname__}\n\n`{signature(thing)}`\n\n{cleandoc(thing.__doc__ or '')}"
-        display(Markdown(text))
+        parts = f"### {thing.__qualname__}", f"`{signature(thing)}`", cleandoc(thing.__doc__ or "")
+        display(Markdown("\n\n".join(parts)))
     else: display(full(thing))
