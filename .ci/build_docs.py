@@ -19,11 +19,13 @@ from nbdev.config import get_config
 from nbdev.doclinks import _build_modidx
 from nbdev.serve import proc_nbs
 
+from numpygpt.course import PARTS, chapters
+
 KEEP = {"code": {"cell_type", "id", "metadata", "source", "outputs", "execution_count"},
         "markdown": {"cell_type", "id", "metadata", "source", "attachments"}}
 STYLE = """<style>
 nav.side{position:fixed;inset:0 auto 0 0;width:13em;padding:1em;overflow:auto;background:#f4f4f6;font-size:.9em}
-nav.side a{display:block;padding:.25em 0;color:#224;text-decoration:none} nav.side a[aria-current]{font-weight:bold}
+nav.side a{display:block;padding:.25em 0;color:#224;text-decoration:none} nav.side a[aria-current]{font-weight:bold} nav.side b{display:block;padding:.8em 0 .1em;color:#556}
 body{margin:0 2em 4em 16em!important;max-width:50em!important;font-family:system-ui,sans-serif;line-height:1.5}
 img{max-width:100%} pre{overflow-x:auto;padding:.6em;background:#f8f8fa;font-size:.86em} table{border-collapse:collapse}
 col{width:auto!important} td,th{border:1px solid #ccd;padding:.3em .6em;text-align:left;vertical-align:top} math[display=block]{overflow-x:auto;overflow-y:hidden}
@@ -83,6 +85,30 @@ def pandoc(nb, folder, *args):
     return subprocess.run([pypandoc.get_pandoc_path(), *args, folder / "page.ipynb"], check=True, capture_output=True, text=True).stdout
 
 
+def links(current):
+    "The chapters by their parts, as a page's navigation"
+    at, lines = {c.path.stem: c for c in chapters()}, []
+    for part, stems in PARTS.items():
+        lines.append(f"<b>{html.escape(part)}</b>")
+        for stem in stems:
+            number, name = stem[:2] if stem[:2].isdigit() else "", re.sub(r"^\d\d_", "", stem) + ".html"
+            here = " aria-current=page" if name == current else ""
+            lines.append(f'<a href="{name}"{here}>{number} {html.escape(at[stem].title)}</a>')
+    return "".join(lines)
+
+
+def write_sidebar(cfg):
+    "The same for Quarto"
+    at, parts = {c.path.stem: c for c in chapters()}, []
+    for part, stems in PARTS.items():
+        pages = [(f"{stem}.ipynb", (stem[:2] + " " if stem[:2].isdigit() else "") + at[stem].title)
+                 for stem in stems]
+        parts.append({"section": part, "contents": [{"href": h, "text": t} for h, t in pages]})
+    text = yaml.safe_dump({"website": {"sidebar": {"contents": parts}}}, sort_keys=False,
+                          allow_unicode=True)
+    (Path(cfg.nbs_path) / "sidebar.yml").write_text(text, encoding="utf-8")
+
+
 def plain_site(cfg, files):
     "All pages by pandoc"
     out, base = Path(cfg.doc_path), f"{cfg.doc_host}{cfg.doc_baseurl}/"
@@ -93,8 +119,7 @@ def plain_site(cfg, files):
         folder = Path(folder)
         (folder / "head.html").write_text(STYLE)
         for nb, title, description, name in pages:
-            links = "".join(f'<a href="{n}"{" aria-current=page" if n == name else ""}>{html.escape(t)}</a>' for _, t, _, n in pages)
-            (folder / "nav.html").write_text(f'<nav class="side" aria-label="chapters">{links}</nav>')
+            (folder / "nav.html").write_text(f'<nav class="side" aria-label="chapters">{links(name)}</nav>')
             text = pandoc(nb, folder, "-f", "ipynb+raw_html", "-t", "html5", "--mathml", "-s", "--wrap=none", "--toc", "--toc-depth=2",
                           "-H", folder / "head.html", "-B", folder / "nav.html", "-M", f"title={title}", "-M", f"subtitle={description}", "-M", "lang=en")
             (out / name).write_text(re.sub(r'href="(\d\d_)?([\w.]+)\.ipynb', r'href="\2.html', text), encoding="utf-8")
@@ -116,6 +141,7 @@ def main():
     warnings.simplefilter("ignore")
     cfg = get_config()
     root = Path(cfg.config_path)
+    write_sidebar(cfg)
     quarto = shutil.which("quarto") and "--plain" not in sys.argv
     if quarto: subprocess.run([Path(sys.executable).parent / "nbdev_docs"], cwd=root, check=True)
     _build_modidx()

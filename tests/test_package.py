@@ -2,7 +2,6 @@
 import ast
 import importlib
 import inspect
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +9,14 @@ from pathlib import Path
 import pytest
 
 import numpygpt
+from numpygpt.course import PARTS, Chapter, chapters, folder
 
 LIB = Path(numpygpt.__file__).parent
-NOTEBOOKS = sorted((LIB.parent / "nbs").glob("*.ipynb"))
-NUMBER = {m[1]: int(p.name[:2]) for p in NOTEBOOKS if p.name[:2].isdigit() for m in [re.search(r"#\| default_exp (\w+)", p.read_text(encoding="utf-8"))] if m}
+CHAPTERS = chapters()
+NUMBER = {c.module: i for i, c in enumerate(CHAPTERS) if c.module}      # in the order of reading
 MODULES = sorted(p for p in LIB.glob("*.py") if not p.stem.startswith("_"))
+each_module = pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
+each_chapter = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda c: c.path.stem)
 
 
 def test_importing_loads_numpy_and_nothing_heavy():
@@ -31,13 +33,14 @@ def imports(path):
             else: yield from (alias.name for alias in node.names)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
+@each_module
 def test_modules_depend_only_on_lower_numbers(path):
     for needed in imports(path):
-        if needed != "__version__": assert NUMBER[needed] < NUMBER[path.stem], f"{path.stem} ({NUMBER[path.stem]}) imports {needed} ({NUMBER[needed]})"
+        if needed == "__version__": continue
+        assert NUMBER[needed] < NUMBER[path.stem], f"{path.stem} imports {needed}, which comes later"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
+@each_module
 def test_classes_fit_on_a_screen(path):
     text = path.read_text(encoding="utf-8")
     for node in ast.walk(ast.parse(text)):
@@ -46,7 +49,7 @@ def test_classes_fit_on_a_screen(path):
             assert lines <= 40, f"{node.name} has {lines} lines"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
+@each_module
 def test_everything_public_says_what_it_is(path):
     module = importlib.import_module(f"numpygpt.{path.stem}")
     for name in module.__all__:
@@ -54,12 +57,85 @@ def test_everything_public_says_what_it_is(path):
         if inspect.isclass(thing) or inspect.isfunction(thing): assert thing.__doc__, f"{path.stem}.{name} has no docstring"
 
 
-def test_the_named_api_is_there():
-    from numpygpt import checkpoint
-    from numpygpt.bpe import BPETokenizer
-    from numpygpt.generate import generate
-    from numpygpt.losses import cross_entropy
-    from numpygpt.module import Flat
-    from numpygpt.transformer import GPT, GPTConfig
-    assert all(map(callable, (checkpoint.save, checkpoint.load, BPETokenizer.train, BPETokenizer.encode, BPETokenizer.decode, BPETokenizer.save,
-                              BPETokenizer.load, generate, cross_entropy, Flat, Flat.views, GPT, GPT.backward, GPT.train, GPT.eval, GPTConfig)))
+@each_module
+def test_a_module_is_read_in_one_go(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@each_chapter
+def test_a_chapter_fits_an_evening(chapter):
+    cells = chapter.nb["cells"]
+    prose = [c for c in cells if c["cell_type"] == "markdown"]
+    assert len(cells) <= 115
+    assert sum(len("".join(c["source"]).split()) for c in prose) <= 4500
+
+
+@each_chapter
+def test_lines_fit_the_page(chapter):
+    long = [(i, line) for i, source in chapter.cells() for line in source.splitlines()
+            if len(line) > 100]
+    assert not long
+
+
+def test_lines_of_scripts_and_tests_fit_too():
+    root = Path(__file__).resolve().parents[1]
+    for path in [*root.glob("*.py"), *(root / ".ci").glob("*.py"), *(root / "tests").rglob("*.py"),
+                 *(root / "benchmarks").glob("*.py")]:
+        long = [i for i, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+                if len(line) > 100]
+        assert not long, f"{path.relative_to(root)}: lines {long}"
+
+
+def test_parts_and_files_agree():
+    "Every notebook has its place in the order, and numbers have no holes"
+    stems = [stem for part in PARTS.values() for stem in part]
+    assert sorted(stems) == sorted(p.stem for p in folder().glob("*.ipynb"))
+    numbers = [int(stem[:2]) for stem in stems if stem[:2].isdigit()]
+    assert numbers == list(range(len(numbers)))
+
+
+FRONT = numpygpt._names()
+
+
+@pytest.mark.parametrize("name", FRONT)
+def test_the_front_door_opens(name):
+    "In a fresh interpreter, alone, whatever else was imported before"
+    module = importlib.import_module(f"numpygpt.{FRONT[name]}")
+    found = getattr(numpygpt, name)
+    assert found is getattr(module, name) or callable(found) and name == FRONT[name]
+    assert name in dir(numpygpt)
+
+
+def test_the_front_door_names_what_it_lacks():
+    with pytest.raises(AttributeError, match="no 'Transformer'"): numpygpt.Transformer
+    assert not hasattr(numpygpt, "__path_of_nothing__")
+
+
+def test_the_page_for_those_who_know_pytorch_is_true():
+    page = Chapter(folder() / "pytorch.ipynb")
+    names = {}
+    for source in (s for _, s in page.cells() if s.startswith(("import ", "def names"))):
+        exec(source, names)
+    found = names["names"](page)
+    assert len(found) > 60
+    for name in found: assert names["look_up"](name) is not None, name
+
+
+def test_types_are_right():
+    "What a type checker says about the package is nothing"
+    done = subprocess.run([sys.executable, "-m", "mypy"], capture_output=True, text=True,
+                          cwd=LIB.parent)
+    assert done.returncode == 0, done.stdout
+
+
+@each_module
+def test_everything_public_is_annotated(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    classes = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name[0] != "_"]
+    found = [n for n in tree.body if isinstance(n, ast.FunctionDef)]
+    found += [n for c in classes for n in c.body if isinstance(n, ast.FunctionDef)]
+    for f in found:
+        if f.name.startswith("_") and f.name not in ("__init__", "__call__"): continue
+        given = [*f.args.posonlyargs, *f.args.args, *f.args.kwonlyargs]
+        bare = [a.arg for a in given if a.annotation is None and a.arg not in ("self", "cls")]
+        assert not bare and (f.returns or f.name == "__init__"), f"{f.name}: {bare}"
