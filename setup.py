@@ -21,7 +21,8 @@ def needs(key): return shlex.split(settings.get(f"{key}requirements", ""))
 def carry(folder):
     "The chapters as a wheel carries them, into `folder`; a source archive has them already"
     if (here / "nbs").is_dir():
-        runpy.run_path(str(here / lib / "course.py"))["carry"](here / "nbs", Path(folder, lib, "chapters"))
+        course = runpy.run_path(str(here / lib / "course.py"))
+        course["carry"](here / "nbs", Path(folder, lib, "chapters"))
 
 
 class Build(build_py):

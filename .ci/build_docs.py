@@ -1,7 +1,7 @@
-"""Builds the site into _docs and README.md from nbs/: with Quarto where it is there, else with pandoc.
+"""Builds the site into _docs, and README.md, from nbs/: with Quarto if it is there, else by pandoc.
 
-The pandoc pages have what matters (text, MathML, figures with alt text, API tables, links) and need no
-network to read.
+The pandoc pages have what matters (text, MathML, figures with alt text, API tables, links) and
+need no network to read.
 nbdev does its own processing first: it resolves links to symbols and renders `show_doc`."""
 import base64
 import html
@@ -149,7 +149,7 @@ def plain_site(cfg, files):
                           "-M", f"subtitle={description}", "-M", "lang=en")
             text = re.sub(r'href="(\d\d_)?([\w.]+)\.ipynb', r'href="\2.html', text)
             (out / name).write_text(text, encoding="utf-8")
-    print(f"{len(pages)} pages in {out}; with Quarto (nbdev_install_quarto), the full site is built")
+    print(f"{len(pages)} pages in {out}; Quarto (nbdev_install_quarto) would build the full site")
 
 
 def write_readme(cfg, index):
