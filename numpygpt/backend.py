@@ -7,6 +7,7 @@ __all__ = ['FLOAT', 'Array', 'xp', 'use', 'using', 'get_device', 'to_cpu', 'to_g
 
 # %% ../nbs/00_backend.ipynb #25c7bddd
 import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -15,13 +16,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 # %% ../nbs/00_backend.ipynb #aeb27b31
-FLOAT = np.float32      # the precision that every parameter starts in
+FLOAT = np.float32                # the precision that every parameter starts in
 Array: TypeAlias = np.ndarray     # or CuPy's, which has the same methods
 
 
 class _Live:
     "Looks each name up in the chosen array library, and remembers it until the next switch"
-    library = np
+    library: Any = np
     def __getattr__(self, name):                # asked only for what the object does not have yet
         value = self.__dict__[name] = getattr(self.library, name)
         return value
@@ -41,10 +42,12 @@ def _gpu():
     "CuPy, or an error that says what is missing"
     stay = "stay on NumPy with use('numpy') or NUMPYGPT_BACKEND=numpy"
     try: import cupy
-    except ImportError: raise RuntimeError("the CuPy backend needs CuPy, which is not installed: pip install cupy-cuda12x "
-                                           f"(or cupy-cuda13x), or {stay}") from None
+    except ImportError:
+        raise RuntimeError("the CuPy backend needs CuPy, which is not installed: pip install "
+                           f"cupy-cuda12x (or cupy-cuda13x), or {stay}") from None
     if not cupy.cuda.is_available():
-        raise RuntimeError(f"the CuPy backend needs an NVIDIA GPU with its driver, and CuPy found none here: {stay}")
+        raise RuntimeError("the CuPy backend needs an NVIDIA GPU with its driver, and CuPy found "
+                           f"none here: {stay}")
     return cupy
 
 
@@ -54,28 +57,33 @@ def _auto():
     except RuntimeError: return np
 
 # %% ../nbs/00_backend.ipynb #cc2f43e4
-def use(backend="auto"):   # 'numpy', 'cupy', 'auto' (CuPy where it works), or a namespace that behaves like NumPy
-    "Switch `xp` for the whole process; RuntimeError where 'cupy' cannot work, ValueError for an unknown name"
+def use(backend: Any = "auto") -> None:
+    """Switch `xp` for the whole process, to a library by name or to a namespace like NumPy
+
+    The names are 'numpy', 'cupy' and 'auto', which is CuPy where it works. RuntimeError where
+    'cupy' cannot work, ValueError for an unknown name, TypeError for what is no namespace."""
     names = {"numpy": lambda: np, "cupy": _gpu, "auto": _auto}
     if isinstance(backend, str):
-        if backend not in names: raise ValueError(f"backend must be one of {', '.join(names)}; got {backend!r}")
+        if backend not in names:
+            raise ValueError(f"backend must be one of {', '.join(names)}; got {backend!r}")
         backend = names[backend]()
     if not hasattr(backend, "asarray"):
-        raise TypeError(f"backend must be a name or a namespace like numpy, with asarray and the rest; got {backend!r}")
+        raise TypeError("backend must be a name or a namespace like numpy, with asarray and the "
+                        f"rest; got {backend!r}")
     _switch(backend)
 
 
 @contextmanager
-def using(backend):   # as in `use`
-    "`use(backend)` for the length of a `with` block"
+def using(backend: Any) -> Iterator[Any]:
+    "`use(backend)` for the length of a `with` block, which gets `xp`"
     before = _Live.library
     use(backend)
     try: yield xp
     finally: _switch(before)
 
 # %% ../nbs/00_backend.ipynb #1a79c02f
-def _wanted(environ=os.environ, folder="."):
-    "NUMPYGPT_BACKEND from the environment, else from a `.env` file in the working folder, else NumPy"
+def _wanted(environ: Mapping[str, str] = os.environ, folder: str | Path = ".") -> str:
+    "NUMPYGPT_BACKEND from the environment, else from `.env` in the working folder, else NumPy"
     if said := environ.get("NUMPYGPT_BACKEND"): return said
     file = Path(folder) / ".env"
     if not file.is_file(): return "numpy"
@@ -85,17 +93,17 @@ def _wanted(environ=os.environ, folder="."):
 use(_wanted())
 
 # %% ../nbs/00_backend.ipynb #7ebc83f1
-def get_device():
+def get_device() -> str:
     "Where `xp` puts its arrays: 'cpu' or 'gpu'"
     return "cpu" if _Live.library is np else "gpu"
 
 
-def to_cpu(x):   # an array of any backend
-    "The same numbers as a NumPy array; a NumPy array comes back as it is"
+def to_cpu(x: Array) -> Array:
+    "An array of any backend as a NumPy array; a NumPy array or scalar comes back as it is"
     if isinstance(x, (np.ndarray, np.generic)): return x
     return x.get() if hasattr(x, "get") else np.asarray(x)
 
 
-def to_gpu(x):   # an array of any backend
-    "The same numbers on the GPU, whichever backend is in use; RuntimeError where there is none"
+def to_gpu(x: Array) -> Array:
+    "An array of any backend on the GPU, whichever is in use; RuntimeError where there is none"
     return (_gpu() if _Live.library is np else xp).asarray(x)

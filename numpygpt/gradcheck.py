@@ -10,111 +10,131 @@ __all__ = ['LIMITS', 'WRONG', 'Pair', 'Loss', 'Probe', 'finite_difference', 'com
 # %% ../nbs/02_gradcheck.ipynb #05f0e6e7
 import copy
 import math
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from types import MethodType
-from typing import Callable
+from typing import Any, Callable
 
 import numpy as np
 
-from .backend import to_cpu, xp
+from .backend import Array, to_cpu, xp
 from .course import Chapter, chapters
 from .module import Flat, Module
 
 # %% ../nbs/02_gradcheck.ipynb #5ad2007f
 class Pair(Module):
-    "A function and its `_bwd`, as a Module; `keep` says what backward needs, its inputs 'x' or its output 'y'"
-    def __init__(self, function, bwd, keep="x"): self.function, self.bwd, self.keep = function, bwd, keep
+    """A function and its `_bwd`, as a Module
 
-    def forward(self, *xs):
+    `keep` says what backward needs: the inputs of the function, 'x', or its output, 'y'."""
+    def __init__(self, function: Callable, bwd: Callable, keep: str = "x"):
+        self.function, self.bwd, self.keep = function, bwd, keep
+
+    def forward(self, *xs: Array) -> Array:
         y = self.function(*xs)
         self.save(*xs if self.keep == "x" else (y,))
         return y
 
-    def backward(self, dy): return self.bwd(dy, *self.saved())
+    def backward(self, dy: Array) -> Any: return self.bwd(dy, *self.saved())
 
-# %% ../nbs/02_gradcheck.ipynb #f3bf91b9
 class Loss(Module):
-    "A function that returns (loss, gradient), as a Module"
-    def __init__(self, function, *args, **kwargs): self.function, self.args, self.kwargs = function, args, kwargs
+    """A function that returns (loss, gradient), as a Module
 
-    def forward(self, x):
+    The other arguments go to the function, after its input."""
+    def __init__(self, function: Callable, *args: Any, **kwargs: Any):
+        self.function, self.args, self.kwargs = function, args, kwargs
+
+    def forward(self, x: Array) -> Array:                         # returns a scalar, ()
         loss, dx = self.function(x, *self.args, **self.kwargs)
         self.save(dx)
         return loss
 
-    def backward(self, dy): return dy * self.saved()[0]
+    def backward(self, dy: Array) -> Array: return dy * self.saved()[0]
 
 # %% ../nbs/02_gradcheck.ipynb #61c8c61c
 def _rng(seed, purpose):
-    "Random numbers independent of a caller's own default_rng(seed), which may have made the inputs"
+    "Random numbers independent of a caller's default_rng(seed), which may have made the inputs"
     return np.random.default_rng([seed, *purpose.encode()])
+
+def _is_float(x):
+    "Has it a derivative? Token ids and tuples have none, and are handed through"
+    return hasattr(x, "dtype") and x.dtype.kind in "fc"
+
+def _check_shapes(tensors, grads):
+    "Every tensor needs a gradient of its own shape"
+    came = {name: getattr(g, "shape", ()) for name, g in grads.items()}
+    faults = [f"{name} has shape {x.shape} and its gradient {came.get(name, 'is missing')}"
+              for name, x in tensors.items() if came.get(name) != x.shape]
+    if faults:
+        raise ValueError("backward must return one gradient for each floating input, in the "
+                         f"input's shape: {'; '.join(faults)} (an input that is a constant, such "
+                         "as a table, goes in a tuple)")
 
 # %% ../nbs/02_gradcheck.ipynb #1a5f558e
 class Probe:
-    "A copy of a layer in another precision; its parameters and floating inputs are one dict of tensors"
-    def __init__(self, layer, *inputs, dtype="c16", scale=1.0, seed=0):
+    """A copy of a layer in another precision, with new weights and a random cotangent `R`
+
+    `tensors` has the parameters and floating inputs by name. `dtype` is 'f4', 'f8' or 'c16'."""
+    def __init__(self, layer: Module, *inputs: Any, dtype: str = "c16", scale: float = 1.0,
+                 seed: int = 0):
         rng = _rng(seed, "probe")
         self.layer = copy.deepcopy(layer).train()
         self.flat = Flat(self.layer, dtype)
-        self.flat.w[:] = xp.asarray(rng.normal(0, scale, len(self.flat)))       # of order one: zeros and ones hide errors
-        is_float = lambda x: hasattr(x, "dtype") and x.dtype.kind in "fc"       # ids and tuples are handed through
-        self.inputs = [xp.asarray(x).astype(dtype) if is_float(x) else x for x in inputs]
-        floats = [x for x in self.inputs if is_float(x)]
+        self.flat.w[:] = xp.asarray(rng.normal(0, scale, len(self.flat)))   # zeros hide errors
+        self.inputs = [xp.asarray(x).astype(dtype) if _is_float(x) else x for x in inputs]
+        floats = [x for x in self.inputs if _is_float(x)]
         self.names = ["x"] if len(floats) == 1 else [f"x{i}" for i in range(len(floats))]
         self.tensors = {**self.flat.views(self.flat.w), **dict(zip(self.names, floats))}
-        self.rngs = [(m.rng, m.rng.bit_generator.state) for _, m in self.layer.modules() if hasattr(m, "rng")]
-        self.R = xp.asarray(rng.normal(size=self().shape), dtype=xp.empty(0, dtype).real.dtype)    # the random cotangent
+        self.rngs = [(m.rng, m.rng.bit_generator.state) for _, m in self.layer.modules()
+                     if hasattr(m, "rng")]
+        real = xp.empty(0, dtype).real.dtype
+        self.R = xp.asarray(rng.normal(size=self().shape), dtype=real)      # in the output's shape
 
-    def __call__(self):
-        for rng, state in self.rngs: rng.bit_generator.state = state            # the same dropout mask each time
+    def __call__(self) -> Array:
+        for rng, state in self.rngs: rng.bit_generator.state = state    # the same dropout mask
         return self.layer(*self.inputs)
 
-    def loss(self): return (self.R * self()).sum()
+    def loss(self) -> Array: return (self.R * self()).sum()
 
-    def gradients(self):
-        "What backward(R) says of every tensor, by name (real parts)"
+    def gradients(self) -> dict[str, np.ndarray]:
+        "What backward(R) says of every tensor, by name (real parts); ValueError for a wrong shape"
         self.flat.zero_grad()
         self()
         dx = self.layer.backward(self.R)
         dxs = [g for g in (dx if isinstance(dx, tuple) else (dx,)) if g is not None]
         grads = {**self.flat.views(self.flat.dw), **dict(zip(self.names, dxs))}
-        _check_shapes({n: x.shape for n, x in self.tensors.items()}, {n: getattr(g, "shape", ()) for n, g in grads.items()})
+        _check_shapes(self.tensors, grads)
         return {name: to_cpu(g.real).copy() for name, g in grads.items()}
 
     @contextmanager
-    def moved(self, steps):   # {tensor: what to add to it}
-        "The tensors moved by `steps` for the length of a `with` block"
+    def moved(self, steps: dict[str, Array]) -> Iterator["Probe"]:
+        "The tensors moved by `steps`, arrays by name, for the length of a `with` block"
         before = {name: self.tensors[name].copy() for name in steps}
         for name, step in steps.items(): self.tensors[name] += xp.asarray(step)
         try: yield self
         finally:
             for name, old in before.items(): self.tensors[name][...] = old
 
-# %% ../nbs/02_gradcheck.ipynb #0494293d
-def _check_shapes(needed, came):
-    "Every tensor needs a gradient of its own shape"
-    faults = [f"{n} has shape {s} and its gradient {came.get(n, 'is missing')}" for n, s in needed.items() if came.get(n) != s]
-    if faults: raise ValueError("backward must return one gradient for each floating input, in the input's shape: " + "; ".join(faults)
-                                + " (an input that is a constant, such as a table, goes in a tuple)")
-
 # %% ../nbs/02_gradcheck.ipynb #79fd2feb
-def finite_difference(probe, name, index, h=1e-5):
-    "Central difference of the loss along one number: (f(x + h) - f(x - h)) / 2h; error about h^2 + u/h, u the unit of rounding"
+def finite_difference(probe: Probe, name: str, index: tuple, h: float = 1e-5) -> float:
+    """Central difference of the loss along one number of one tensor: (f(x + h) - f(x - h)) / 2h
+
+    Its error is about h^2 + u/h, with u the unit of rounding."""
     x = probe.tensors[name]
     old, values = x[index].copy(), []
-    up, down = old + h, old - h                                                 # rounded: what was really stepped is their difference
+    up, down = old + h, old - h
     for value in (up, down):
         x[index] = value
         values.append(float(probe.loss().real))
     x[index] = old
-    return (values[0] - values[1]) / float((up - down).real)
+    return (values[0] - values[1]) / float((up - down).real)       # the step that was really made
 
-# %% ../nbs/02_gradcheck.ipynb #e8a77124
-def complex_step(probe, name, index, h=1e-30):
-    "Im f(x + ih) / h: no subtraction, so no cancellation (Squire & Trapp 1998); needs a complex probe"
+def complex_step(probe: Probe, name: str, index: tuple, h: float = 1e-30) -> float:
+    """Im f(x + ih) / h along one number of one tensor, for a complex probe
+
+    Nothing is subtracted, so nothing cancels (Squire & Trapp 1998)."""
     x = probe.tensors[name]
     old = x[index].copy()
     x[index] = old + 1j * h
@@ -123,9 +143,10 @@ def complex_step(probe, name, index, h=1e-30):
     return slope
 
 # %% ../nbs/02_gradcheck.ipynb #2fee814e
-def extrapolated(probe, name, index, h=3e-4):
+def extrapolated(probe: Probe, name: str, index: tuple, h: float = 3e-4) -> float:
     "Two central differences, combined so that their h^2 errors cancel; error about h^4 + u/h"
-    return (4 * finite_difference(probe, name, index, h / 2) - finite_difference(probe, name, index, h)) / 3
+    near, far = (finite_difference(probe, name, index, step) for step in (h / 2, h))
+    return (4 * near - far) / 3
 
 # %% ../nbs/02_gradcheck.ipynb #486f654d
 def _scales(grads, floor=1e-100):
@@ -135,14 +156,18 @@ def _scales(grads, floor=1e-100):
     return {name: max(norm, floor) for name, norm in norms.items()}
 
 # %% ../nbs/02_gradcheck.ipynb #401e0eb6
-def dot_test(layer, *inputs, per_tensor=False, h=1e-30, scale=1.0, seed=0):
-    "Relative error of <R, J v> = <J^T R, v>: J v by one complex forward, J^T R by one backward, v random"
-    probe, rng = Probe(layer, *inputs, dtype="c16", scale=scale, seed=seed), _rng(seed, "direction")
+def dot_test(layer: Module, *inputs: Any, per_tensor: bool = False, h: float = 1e-30,
+             scale: float = 1.0, seed: int = 0) -> Any:
+    """Relative error of <R, J v> = <J^T R, v>: J v by one complex forward, J^T R by one backward
+
+    One number, or one for each tensor in a dict with `per_tensor`; R and v are random."""
+    probe, rng = Probe(layer, *inputs, scale=scale, seed=seed), _rng(seed, "direction")
     grads = probe.gradients()
     scales, v = _scales(grads), {name: rng.normal(size=g.shape) for name, g in grads.items()}
 
     def error(names, size):
-        with probe.moved({name: 1j * h * v[name] for name in names}): forward = float(probe.loss().imag) / h
+        with probe.moved({name: 1j * h * v[name] for name in names}):
+            forward = float(probe.loss().imag) / h
         return abs(forward - sum(float((grads[name] * v[name]).sum()) for name in names)) / size
 
     if per_tensor: return {name: error([name], scales[name]) for name in grads}
@@ -155,35 +180,40 @@ def _direction(grads, rng):
     length = np.linalg.norm([np.linalg.norm(x) for x in v.values()])
     return {name: x / length for name, x in v.items()}
 
-def taylor_remainder(probe, grads, v, hs):
-    "|L(x + hv) - L(x) - h<g, v>| for each step h, with the loss L of the probe"
-    f0, slope, remainder = float(probe.loss()), sum((grads[name] * v[name]).sum() for name in v), []
+def taylor_remainder(probe: Probe, grads: dict[str, np.ndarray], v: dict[str, np.ndarray],
+                     hs: Any) -> np.ndarray:
+    "|L(x + hv) - L(x) - h<g, v>| for each step h, with the loss L of the probe and g in `grads`"
+    f0, slope, remainder = float(probe.loss()), sum((grads[n] * v[n]).sum() for n in v), []
     for h in hs:
-        with probe.moved({name: h * x for name, x in v.items()}): remainder.append(abs(float(probe.loss()) - f0 - h * slope))
+        with probe.moved({name: h * x for name, x in v.items()}): f = float(probe.loss())
+        remainder.append(abs(f - f0 - h * slope))
     return np.array(remainder)
 
 # %% ../nbs/02_gradcheck.ipynb #2be5f268
-def taylor_rate(layer, *inputs, directions=3, scale=1.0, seed=0):
-    "The power of h with which L(x + hv) - L(x) - h<g, v> vanishes, smallest over the directions: 2 when g is right, 1 when wrong"
-    probe, rng = Probe(layer, *inputs, dtype="f8", scale=scale, seed=seed), _rng(seed, "directions")
-    grads, rates, hs = probe.gradients(), [], 0.001 * 0.5 ** np.arange(6)
+def taylor_rate(layer: Module, *inputs: Any, directions: int = 3, scale: float = 1.0,
+                seed: int = 0) -> float:
+    """The power of h with which L(x + hv) - L(x) - h<g, v> vanishes, the smallest of all directions
+
+    It is 2 where g is right, 1 where it is wrong, infinite for a linear layer."""
+    probe = Probe(layer, *inputs, dtype="f8", scale=scale, seed=seed)
+    rng, grads, rates = _rng(seed, "directions"), probe.gradients(), []
+    hs = 0.001 * 0.5 ** np.arange(6)
     rounding = 1e-15 * (1 + float(xp.abs(probe.R * probe()).sum()))
     for _ in range(directions):
         r = taylor_remainder(probe, grads, _direction(grads, rng), hs)
         if not np.isfinite(r).all(): return math.nan
         seen = r > 10 * rounding
-        linear = seen.sum() < 3                                                 # nothing left but rounding
-        rates.append(math.inf if linear else float(np.polyfit(np.log(hs[seen]), np.log(r[seen]), 1)[0]))
+        if seen.sum() < 3: rates.append(math.inf)              # linear: nothing left but rounding
+        else: rates.append(float(np.polyfit(np.log(hs[seen]), np.log(r[seen]), 1)[0]))
     return min(rates)
 
 # %% ../nbs/02_gradcheck.ipynb #244af6bd
-def entries(shape, limit, rng):
-    "Up to `limit` index tuples into an array of this shape, all of them where they are few"
+def entries(shape: tuple[int, ...], limit: int, rng: Any) -> list[tuple]:
+    "Index tuples into an array of this shape: `limit` that `rng` draws, or all if they are fewer"
     n = int(np.prod(shape))
     chosen = range(n) if n <= limit else sorted(rng.choice(n, limit, replace=False))
     return [np.unravel_index(i, shape) for i in chosen]
 
-# %% ../nbs/02_gradcheck.ipynb #c88aec14
 def _gap(probe, name, index, slope, estimates, enough):
     "How far the nearest of the estimates lies from `slope`"
     gap = math.inf
@@ -208,92 +238,107 @@ LIMITS = {"finite differences": 1e-8, "complex step": 1e-12, "dot test": 1e-12, 
 @dataclass
 class Certificate:
     "What each check found: errors by check and tensor, and the Taylor rate"
-    errors: dict        # check -> {tensor: relative error}
-    shapes: dict        # tensor -> shape
-    rate: float         # of the Taylor remainder
-    one_pass: float     # dot test over all tensors at once
-    size: float = 1.0   # how much more than of order one the largest input is
-    adds: bool = True   # a second backward pass adds to the gradients of the first
+    errors: dict[str, dict[str, float]]     # by check and tensor, relative
+    shapes: dict[str, tuple[int, ...]]      # of the tensors
+    rate: float                             # of the Taylor remainder
+    one_pass: float                         # dot test over all tensors at once
+    size: float = 1.0                       # how many times of order one the largest input is
+    adds: bool = True                       # a second backward adds to what the first has left
 
     @property
-    def limits(self): return {check: limit * (1 if check == "PyTorch" else self.size) for check, limit in LIMITS.items()}
+    def limits(self) -> dict[str, float]:
+        return {name: x if name == "PyTorch" else x * self.size for name, x in LIMITS.items()}
 
     @property
-    def ok(self):
-        return (all(e <= self.limits[check] for check, row in self.errors.items() for e in row.values())
-                and self.rate >= 1.9 and self.one_pass <= self.limits["dot test"] and self.adds)
+    def ok(self) -> bool:
+        small = all(e <= self.limits[c] for c, row in self.errors.items() for e in row.values())
+        return (small and self.rate >= 1.9 and self.one_pass <= self.limits["dot test"]
+                and self.adds)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         width = max(map(len, self.shapes)) + 2
-        lines = [" " * width + "".join(f"{c:>22}" for c in ["shape", *self.errors])]
-        for name, shape in self.shapes.items():
-            lines.append(f"{name:<{width}}{str(shape):>22}" + "".join(f"{row[name]:>22.1e}" for row in self.errors.values()))
-        lines.append(" " * width + f"{'at most':>22}" + "".join(f"{self.limits[c]:>22.0e}" for c in self.errors))
-        lines.append(f"all at once: dot test {self.one_pass:.1e} | Taylor rate {self.rate:.2f}, at least 1.9 | "
-                     + ("" if self.adds else "overwrites its gradients: needs += | ") + ("certified" if self.ok else "WRONG"))
-        return "\n".join(lines)
+        line = lambda name, cells: f"{name:<{width}}" + "".join(f"{c:>22}" for c in cells)
+        rows = [line(name, [str(shape), *(f"{row[name]:.1e}" for row in self.errors.values())])
+                for name, shape in self.shapes.items()]
+        most = line("", ["at most", *(f"{self.limits[check]:.0e}" for check in self.errors)])
+        verdict = (f"all at once: dot test {self.one_pass:.1e} | Taylor rate {self.rate:.2f}, "
+                   "at least 1.9 | ")
+        if not self.adds: verdict += "overwrites its gradients: needs += | "
+        verdict += "certified" if self.ok else "WRONG"
+        return "\n".join([line("", ["shape", *self.errors]), *rows, most, verdict])
 
 # %% ../nbs/02_gradcheck.ipynb #753e9c8d
-def against_stored(layer, stored, *rest):   # in0, in1, ...: inputs; w:<path>: weights; R; d:<tensor>: gradients by PyTorch
-    "Relative difference of each gradient from the one that PyTorch computed, for the weights and inputs stored with it"
+def against_stored(layer: Module, stored: dict[str, Array], *rest: Any) -> dict[str, float]:
+    """Relative difference of each gradient from the one that PyTorch computed, by tensor
+
+    `stored` has what PyTorch was given, in0, in1, ... and w:<path> and the cotangent R, and what
+    it found, d:<tensor>. `rest` are inputs that are no arrays."""
     inputs = [stored[f"in{i}"] for i in range(sum(k.startswith("in") for k in stored))]
     probe = Probe(layer, *inputs, *rest, dtype="f8")
     for path in probe.flat.at: probe.tensors[path][...] = xp.asarray(stored[f"w:{path}"])
     probe.R = xp.asarray(stored["R"])
     theirs = {name: stored[f"d:{name}"] for name in probe.tensors}
-    scales = _scales(theirs)
-    return {name: float(np.linalg.norm(g - theirs[name]) / scales[name]) for name, g in probe.gradients().items()}
+    ours, scales = probe.gradients(), _scales(theirs)
+    return {n: float(np.linalg.norm(ours[n] - theirs[n]) / scales[n]) for n in ours}
 
-# %% ../nbs/02_gradcheck.ipynb #9bcf5ccc
 def _adds(probe, grads):
     "Does a second backward pass add to the gradients of the first, rather than replace them?"
     probe.gradients()
     probe()
     probe.layer.backward(probe.R)
     twice, scales = probe.flat.views(probe.flat.dw), _scales(grads)
-    return all(np.linalg.norm(to_cpu(dw.real) - 2 * grads[name]) <= 1e-6 * scales[name] for name, dw in twice.items())
+    return all(np.linalg.norm(to_cpu(dw.real) - 2 * grads[name]) <= 1e-6 * scales[name]
+               for name, dw in twice.items())
 
 # %% ../nbs/02_gradcheck.ipynb #36c58388
-def certify(layer, *inputs, stored=None, limit=64, scale=1.0, seed=0):
-    "Every check on every parameter and every floating input of `layer`, with a random cotangent"
-    settings = dict(scale=scale, seed=seed)
+def certify(layer: Module, *inputs: Any, stored: dict[str, Array] | None = None, limit: int = 64,
+            scale: float = 1.0, seed: int = 0) -> Certificate:
+    """Every check on every parameter and every floating input of `layer`, with a random cotangent
+
+    `stored` is as in `against_stored`; at most `limit` entries of a tensor are nudged."""
+    settings: dict[str, Any] = dict(scale=scale, seed=seed)
     real, cplx = (Probe(layer, *inputs, dtype=dtype, **settings) for dtype in ("f8", "c16"))
-    grads = real.gradients()
-    errors = {"finite differences": _errors(real, grads, [finite_difference, extrapolated], limit, seed),
+    grads, both = real.gradients(), [finite_difference, extrapolated]
+    errors = {"finite differences": _errors(real, grads, both, limit, seed),
               "complex step": _errors(cplx, grads, [complex_step], limit, seed),
               "dot test": dot_test(layer, *inputs, per_tensor=True, **settings)}
-    if stored is not None: errors["PyTorch"] = against_stored(layer, stored, *[x for x in inputs if not hasattr(x, "dtype")])
+    if stored is not None:
+        rest = [x for x in inputs if not hasattr(x, "dtype")]
+        errors["PyTorch"] = against_stored(layer, stored, *rest)
     largest = max([float(xp.abs(real.tensors[name]).max()) for name in real.names], default=1.0)
-    return Certificate(errors, {name: g.shape for name, g in grads.items()}, taylor_rate(layer, *inputs, **settings),
-                       dot_test(layer, *inputs, **settings), max(1.0, largest / 10), _adds(real, grads))
+    return Certificate(errors, {name: g.shape for name, g in grads.items()},
+                       rate=taylor_rate(layer, *inputs, **settings),
+                       one_pass=dot_test(layer, *inputs, **settings),
+                       size=max(1.0, largest / 10), adds=_adds(real, grads))
 
 # %% ../nbs/02_gradcheck.ipynb #2e9a8120
 @dataclass(frozen=True)
 class Wrong:
-    "A mistake that people make, kept so that it can be recognised; `code` can be called directly, too"
-    what: object        # the class or function it imitates
+    "A mistake that people make, kept so that it can be recognised; `code` can be called, too"
+    what: Any           # the class or function it imitates
     name: str           # what is wrong, in a phrase
     thought: str        # what its author was thinking
     code: Callable      # the wrong code, with the signature of the right one
     replaces: str       # the method that it stands in for
 
-    def apply(self, layer):
-        "A copy of `layer` with this mistake in every place where it fits; ValueError where there is none"
+    def apply(self, layer: Module) -> Module:
+        "A copy of `layer` with this mistake wherever it fits; ValueError where it fits nowhere"
         layer, found = copy.deepcopy(layer), 0
         for _, m in layer.modules():
             if isinstance(m, Pair) and m.function is self.what: m.bwd = self.code
             elif isinstance(m, Loss) and m.function is self.what: m.function = self.code
-            elif isinstance(self.what, type) and isinstance(m, self.what): setattr(m, self.replaces, MethodType(self.code, m))
+            elif isinstance(self.what, type) and isinstance(m, self.what):
+                setattr(m, self.replaces, MethodType(self.code, m))
             else: continue
             found += 1
-        if not found: raise ValueError(f"{self.name!r} belongs to {self.what.__name__}, and there is none in this {type(layer).__name__}")
-        return layer
+        if found: return layer
+        raise ValueError(f"{self.name!r} belongs to {self.what.__name__}, and there is none in "
+                         f"this {type(layer).__name__}")
 
-# %% ../nbs/02_gradcheck.ipynb #dcbebf4e
-WRONG = []      # the wrong versions met so far, in order
+WRONG: list[Wrong] = []      # the wrong versions met so far, in order
 
-def wrong(what, name, thought, replaces="backward"):
-    "Decorator: record the decorated function as a wrong version of `what`"
+def wrong(what: Any, name: str, thought: str, replaces: str = "backward") -> Callable:
+    "Decorator: record a function as a wrong version of `what`; the rest is as in `Wrong`"
     def record(code):
         others = [w for w in WRONG if (w.what, w.name) != (what, name)]
         WRONG[:] = [*others, Wrong(what, name, thought, code, replaces)]
@@ -308,8 +353,8 @@ def _meet(path):   # a chapter's
     module = import_module(f"numpygpt.{chapter.module}")
     chapter.run("mistake", {**vars(module), "wrong": wrong})
 
-def wrongs(what=None):   # a class or function
-    "Its wrong versions: those that its chapter shows, and what was recorded here; all there are unless told"
+def wrongs(what: Any = None) -> list[Wrong]:
+    "Wrong versions of a class or function, from its chapter and by hand; all there are unless told"
     for chapter in chapters():
         home = f"numpygpt.{chapter.module}"
         if chapter.module and (what is None or what.__module__ == home): _meet(chapter.path)
@@ -321,20 +366,17 @@ def _notices(check):
     try: return bool(check())
     except Exception: return True
 
-def caught_by(layer, *inputs, scale=1.0, seed=0):
-    "Verdict of each check on a layer: did it notice? `shape` and `sum` are the two that most people use"
-    settings = dict(scale=scale, seed=seed)
-
-    def shape_differs():
-        Probe(layer, *inputs, dtype="f8", **settings).gradients()               # raises where one does not fit
-        return False
+def caught_by(layer: Module, *inputs: Any, scale: float = 1.0, seed: int = 0) -> dict[str, bool]:
+    "Did each check notice? By name; `shape` and `sum` are the two that most people use"
+    settings: dict[str, Any] = dict(scale=scale, seed=seed)
+    probe = lambda: Probe(layer, *inputs, dtype="f8", **settings)
 
     def slope_differs(cotangent):
-        probe = Probe(layer, *inputs, dtype="f8", **settings)
-        probe.R = cotangent(probe.R)
-        return not max(_errors(probe, probe.gradients(), [finite_difference, extrapolated], 8, floor=1e-3).values()) <= 1e-6
+        p, both = probe(), [finite_difference, extrapolated]
+        p.R = cotangent(p.R)
+        return not max(_errors(p, p.gradients(), both, 8, floor=1e-3).values()) <= 1e-6
 
-    checks = {"shape": shape_differs,
+    checks = {"shape": lambda: probe().gradients() is None,      # raises where one does not fit
               "sum": lambda: slope_differs(xp.ones_like),
               "finite differences": lambda: slope_differs(lambda R: R),
               "dot test": lambda: not dot_test(layer, *inputs, **settings) <= 1e-10,
@@ -342,12 +384,17 @@ def caught_by(layer, *inputs, scale=1.0, seed=0):
     return {name: _notices(check) for name, check in checks.items()}
 
 # %% ../nbs/02_gradcheck.ipynb #fbb0df6e
-def kill_table(layer, *inputs, what=None, scale=1.0, seed=0):
-    "Which check catches which wrong version, as text; the right version comes first"
+def kill_table(layer: Module, *inputs: Any, what: Any = None, scale: float = 1.0,
+               seed: int = 0) -> str:
+    """Which check catches which wrong version of `what`, as text; the right version comes first
+
+    Unless told, `what` is the class of the layer, or the function inside it."""
     if what is None: what = layer.function if isinstance(layer, (Pair, Loss)) else type(layer)
     layers = {"the right version": layer, **{w.name: w.apply(layer) for w in wrongs(what)}}
-    found = {name: caught_by(version, *inputs, scale=scale, seed=seed) for name, version in layers.items()}
+    found = {name: caught_by(version, *inputs, scale=scale, seed=seed)
+             for name, version in layers.items()}
     checks, width = found["the right version"], max(map(len, layers)) + 2
-    lines = [" " * width + "".join(f"{check:>20}" for check in checks)]
-    return "\n".join(lines + [f"{name:<{width}}" + "".join(f"{'caught' if verdict else '-':>20}" for verdict in row.values())
-                              for name, row in found.items()])
+    line = lambda name, cells: f"{name:<{width}}" + "".join(f"{cell:>20}" for cell in cells)
+    rows = [line(name, ["caught" if hit else "-" for hit in row.values()])
+            for name, row in found.items()]
+    return "\n".join([line("", checks), *rows])

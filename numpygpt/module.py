@@ -7,30 +7,39 @@ __all__ = ['unbroadcast', 'rows', 'Tree', 'check_fit', 'Module', 'Flat']
 
 # %% ../nbs/01_module.ipynb #36f4626f
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .backend import FLOAT, Array, to_cpu, xp
 
 # %% ../nbs/01_module.ipynb #38307d16
-def unbroadcast(dy, shape):   # gradient after broadcasting; the shape that an operand had before
-    "Sum `dy` over each axis that broadcasting added or stretched, so that it has `shape` again"
+def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
+    """Sum `dy` over each axis that broadcasting added or stretched, so that it has `shape` again
+
+    `shape` is that of the operand before broadcasting; ValueError where it does not broadcast to
+    the shape of `dy`. Where there is nothing to sum, `dy` itself comes back."""
     added = dy.ndim - len(shape)
     if added < 0 or any(n not in (1, m) for n, m in zip(shape, dy.shape[added:])):
-        raise ValueError(f"the shape before broadcasting must be one that broadcasts to {tuple(dy.shape)}; got {tuple(shape)}: "
-                         "pass the gradient of the result and the shape of the operand")
+        raise ValueError("the shape before broadcasting must be one that broadcasts to "
+                         f"{tuple(dy.shape)}; got {tuple(shape)}: pass the gradient of the result "
+                         "and the shape of the operand")
     stretched = (added + i for i, n in enumerate(shape) if n != dy.shape[added + i])
     axes = (*range(added), *stretched)
     return dy.sum(axes).reshape(shape) if axes else dy
 
 # %% ../nbs/01_module.ipynb #71ff9003
-def rows(x):   # (..., C)
-    "The same numbers as a matrix, one row for each position: (N, C)"
+def rows(x: Array) -> Array:
+    "(..., C) as a matrix (N, C) of the same numbers, one row for each position"
     return x.reshape(-1, x.shape[-1])
 
 # %% ../nbs/01_module.ipynb #2d68f18e
 class Tree:
     "A thing made of named parts: finds all parameters below it, each of them once"
-    def children(self):
+    if TYPE_CHECKING:                       # which attributes there are, the parts decide
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
+    def children(self) -> Iterator[tuple[str, "Tree"]]:
         "(name, part) for each attribute that is a Tree or a list of them, in order of definition"
         for name, value in vars(self).items():
             if name.startswith("_"): continue
@@ -38,97 +47,104 @@ class Tree:
             elif isinstance(value, (list, tuple)):
                 yield from ((f"{name}.{i}", v) for i, v in enumerate(value) if isinstance(v, Tree))
 
-    def modules(self, path="", seen=None):
+    def modules(self, path: str = "", seen: set | None = None) -> Iterator[tuple[str, "Tree"]]:
         "(path, part) for this one and all below it, each of them once"
         seen = set() if seen is None else seen
         if id(self) in seen: return
         seen.add(id(self))
         yield path, self
-        for name, child in self.children(): yield from child.modules(f"{path}.{name}".lstrip("."), seen)
+        for name, child in self.children():
+            yield from child.modules(f"{path}.{name}".lstrip("."), seen)
 
-    def slots(self):
+    def slots(self) -> Iterator[tuple[str, "Tree", str]]:
         "(path, owner, name) of every parameter"
         for path, owner in self.modules():
-            for name in vars(owner).get("_params", ()): yield f"{path}.{name}".lstrip("."), owner, name
+            for name in vars(owner).get("_params", ()):
+                yield f"{path}.{name}".lstrip("."), owner, name
 
-    def named_parameters(self):
+    def named_parameters(self) -> dict[str, Array]:
         "Every weight array by its dotted path, such as blocks.0.attn.q.W"
         return {path: getattr(owner, name) for path, owner, name in self.slots()}
 
-    def named_gradients(self):
+    def named_gradients(self) -> dict[str, Array]:
         "Every gradient array, by the path of its weight"
         return {path: getattr(owner, "d" + name) for path, owner, name in self.slots()}
 
     @property
-    def n_params(self): return sum(w.size for w in self.named_parameters().values())
+    def n_params(self) -> int: return sum(w.size for w in self.named_parameters().values())
 
 # %% ../nbs/01_module.ipynb #bb99ca18
-def check_fit(needed, came):   # shapes by path
-    "Name every array that is missing, extra or of a wrong shape"
+def check_fit(needed: dict[str, tuple], came: dict[str, tuple]) -> None:
+    "ValueError that names every array that is missing, extra or of a wrong shape; shapes by path"
     faults  = [f"missing {p} {needed[p]}" for p in needed if p not in came]
     faults += [f"unexpected {p} {came[p]}" for p in came if p not in needed]
-    faults += [f"{p} needs {needed[p]}, got {came[p]}" for p in needed if p in came and tuple(needed[p]) != tuple(came[p])]
+    faults += [f"{p} needs {needed[p]}, got {came[p]}" for p in needed
+               if p in came and tuple(needed[p]) != tuple(came[p])]
     if faults: raise ValueError("these arrays do not fit: " + "; ".join(faults))
 
 # %% ../nbs/01_module.ipynb #3246c608
 class Module(Tree):
-    "A layer: `forward` remembers, `backward(dy)` adds into every `d<name>` and returns the gradient of the input"
+    "A layer: `forward` remembers, `backward(dy)` returns dx and adds into every `d<name>`"
     training = True
 
-    if TYPE_CHECKING:                       # parameters are attributes that `param` makes
-        def __getattr__(self, name: str) -> Any: ...
-        def __setattr__(self, name: str, value: Any) -> None: ...
-
-    def param(self, **arrays):   # name = initial value, host or device
-        "Register parameters: `self.W` and, beside it, a gradient `self.dW` of zeros"
+    def param(self, **arrays: Any) -> None:
+        "Register parameters: float32 `self.W` and, beside it, a gradient `self.dW` of zeros"
         names = self.__dict__.setdefault("_params", [])
         for name, value in arrays.items():
-            if name in names: raise ValueError(f"{type(self).__name__} has a parameter {name} already: choose another name")
+            if name in names:
+                raise ValueError(f"{type(self).__name__} has a parameter {name} already: "
+                                 "choose another name")
             names.append(name)
             setattr(self, name, xp.asarray(value, dtype=FLOAT))
             setattr(self, "d" + name, xp.zeros_like(getattr(self, name)))
 
-    def save(self, *values):
+    def save(self, *values: Any) -> None:
         "Keep what backward will need; in eval mode keep nothing"
         self._saved = values if self.training else None
 
-    def saved(self):
-        "Hand over what `save` kept, once"
+    def saved(self) -> tuple:
+        "Hand over what `save` kept, once; RuntimeError where there is nothing"
         values, self._saved = vars(self).get("_saved"), None
-        if values is None:
-            raise RuntimeError(f"{type(self).__name__}.backward needs a forward pass in training mode just before it: "
-                               "call model.train(), then model(x), then model.backward(dy) once")
-        return values
+        if values is not None: return values
+        raise RuntimeError(f"{type(self).__name__}.backward needs a forward pass in training mode "
+                           "just before it: call model.train(), then model(x), then "
+                           "model.backward(dy) once")
 
-    def __call__(self, *args, **kwargs): return self.forward(*args, **kwargs)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: return self.forward(*args, **kwargs)
 
-    def train(self, mode=True):
-        "Switch training mode on (or off) here and in every part below"
+    def train(self, mode: bool = True) -> "Module":
+        "Switch training mode on (or off) here and in every part below; returns this layer"
         for _, module in self.modules(): module.training = mode
         return self
 
-    def eval(self): return self.train(False)
+    def eval(self) -> "Module": return self.train(False)
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         for dw in self.named_gradients().values(): dw.fill(0)
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Array]:
         "A copy of every parameter, as NumPy arrays by path"
         return {path: to_cpu(w).copy() for path, w in self.named_parameters().items()}
 
-    def load_state_dict(self, state):   # arrays by path, as from `state_dict`
-        "Copy `state` into the parameters, in place; nothing changes unless all of it fits"
+    def load_state_dict(self, state: dict[str, Array]) -> None:
+        "Copy `state` into the parameters, in place; ValueError and no change unless all fits"
         mine = self.named_parameters()
         check_fit({p: w.shape for p, w in mine.items()}, {p: w.shape for p, w in state.items()})
         for path, w in mine.items(): w[...] = xp.asarray(state[path], dtype=w.dtype)
 
 # %% ../nbs/01_module.ipynb #e07a0df3
 class Flat:
-    "All weights of a model as one vector `w`, all gradients as one vector `dw`; the model's arrays become views"
-    def __init__(self, model, dtype=FLOAT):   # 'f8' for double precision, 'c16' for the complex step
-        slots = sorted(model.slots(), key=lambda s: getattr(s[1], s[2]).ndim < 2)    # matrices first: decay is one slice
+    """All weights of a model as one vector `w`, all gradients as one vector `dw`, both (n,)
+
+    The model's arrays become views of them, matrices first: those are `w[:n_matrix]`. `at` has
+    the slice and the shape of each parameter, by path. A `dtype` of 'f8' gives double precision,
+    'c16' the complex step."""
+    def __init__(self, model: Module, dtype: str | type = FLOAT):
+        # matrices first: weight decay is one slice
+        slots = sorted(model.slots(), key=lambda s: getattr(s[1], s[2]).ndim < 2)
         shapes = [getattr(owner, name).shape for _, owner, name in slots]
-        self.at, n = {}, 0
+        self.at: dict[str, tuple[slice, tuple[int, ...]]] = {}
+        n = 0
         for (path, *_), shape in zip(slots, shapes):
             self.at[path] = slice(n, n + math.prod(shape)), shape
             n += math.prod(shape)
@@ -140,9 +156,9 @@ class Flat:
             setattr(owner, name, w[path])
             setattr(owner, "d" + name, dw[path])
 
-    def views(self, vector):   # as long as `w`: weights, gradients, an optimizer's state
-        "Each parameter's part of `vector`, in its shape, by path"
+    def views(self, vector: Array) -> dict[str, Array]:
+        "Each parameter's part of a vector as long as `w`, in its shape, by path"
         return {path: vector[at].reshape(shape) for path, (at, shape) in self.at.items()}
 
-    def zero_grad(self): self.dw.fill(0)
-    def __len__(self): return self.w.size
+    def zero_grad(self) -> None: self.dw.fill(0)
+    def __len__(self) -> int: return self.w.size
