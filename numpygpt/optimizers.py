@@ -8,115 +8,138 @@ __all__ = ['SLICE', 'OPTIMIZERS', 'Memory', 'under', 'stretches', 'Optimizer', '
 # %% ../nbs/10_optimizers.ipynb #d6e49c7b
 import math
 import re
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
-from .backend import get_device, to_cpu, xp
-from .module import check_fit
+from .backend import Array, get_device, to_cpu, xp
+from .module import Flat, check_fit
 
 # %% ../nbs/10_optimizers.ipynb #cd235db5
 class Memory:
-    "What an optimizer must not lose: the step count `t` and vectors as long as the weights, saved and loaded by path"
-    names = ()                                               # of the vectors
-    def __init__(self, flat):
-        self.flat, self.t = flat, 0
-        self.state = {name: xp.zeros_like(flat.w) for name in self.names}
+    "What an optimizer must not lose: `t`, and vectors as long as the weights, saved by path"
+    names: tuple[str, ...] = ()                              # of the vectors
 
-    def named_state(self):
+    def __init__(self, flat: Flat) -> None:
+        self.flat, self.t = flat, 0                          # t: steps taken
+        self.state: dict[str, Array] = {name: xp.zeros_like(flat.w) for name in self.names}
+
+    def named_state(self) -> dict[str, Array]:
         "The vectors as views in the shapes of the weights, by `m.<path>`"
-        return {f"{k}.{path}": x for k, v in self.state.items() for path, x in self.flat.views(v).items()}
+        return {f"{k}.{path}": x for k, v in self.state.items()
+                for path, x in self.flat.views(v).items()}
 
-    def state_dict(self):
-        "A copy of all of it, as NumPy arrays"
-        return {"t": np.array(self.t), **{k: to_cpu(x).copy() for k, x in self.named_state().items()}}
+    def state_dict(self) -> dict[str, np.ndarray]:
+        "A copy of all of it, as NumPy arrays: `t`, of shape (), and the vectors by `m.<path>`"
+        return {"t": np.array(self.t),
+                **{k: to_cpu(x).copy() for k, x in self.named_state().items()}}
 
-    def load_state_dict(self, state):   # as from `state_dict`
-        "Copy `state` in, in place; nothing changes unless all of it fits"
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Copy `state`, as from `state_dict`, in, in place.
+        ValueError names what does not fit, and then nothing has changed"""
         mine = self.named_state()
-        check_fit({"t": (), **{k: x.shape for k, x in mine.items()}}, {k: np.shape(x) for k, x in state.items()})
+        shapes = {k: x.shape for k, x in mine.items()}
+        check_fit({"t": (), **shapes}, {k: np.shape(x) for k, x in state.items()})
         for k, x in mine.items(): x[...] = xp.asarray(state[k], dtype=x.dtype)
         self.t = int(state["t"])
 
 # %% ../nbs/10_optimizers.ipynb #d9e1cc09
-def under(names, paths):   # such as emb or blocks.0; the dotted paths of all parameters
-    "The paths that are one of `names` or lie below one; ValueError where a name fits none, or where all paths are named"
+def under(names: Collection[str],            # such as emb or blocks.0
+          paths: Collection[str]             # of all parameters, such as blocks.0.attn.q.W
+          ) -> list[str]:
+    """The paths that are one of `names` or lie below one.
+    ValueError where a name fits none, or where all paths are named"""
     below = lambda path, name: f"{path}.".startswith(f"{name}.")
     found = [path for path in paths if any(below(path, name) for name in names)]
-    known = ", ".join(dict.fromkeys(re.match(r"[^.]+(\.\d+)?", path)[0] for path in paths))
+    known = ", ".join(dict.fromkeys(re.sub(r"^([^.]+(\.\d+)?).*", r"\1", p) for p in paths))
     for name in names:
         if not any(below(path, name) for path in found):
-            raise ValueError(f"no weight is called {name!r}: there are {known}, and what lies below them, such as {next(iter(paths))}")
-    if found and len(found) == len(paths): raise ValueError(f"all weights are frozen, and nothing is left to train: leave out one of {known}")
+            raise ValueError(f"no weight is called {name!r}: there are {known}, "
+                             f"and what lies below them, such as {next(iter(paths))}")
+    if found and len(found) == len(paths):
+        raise ValueError("all weights are frozen, and nothing is left to train: "
+                         f"leave out one of {known}")
     return found
 
 
-def stretches(chosen):   # a bool for each weight
-    "The slices in which `chosen` is True, each as long as it can be"
+def stretches(chosen: np.ndarray) -> list[slice]:
+    "The slices in which `chosen`, a bool for each weight, is True, each as long as it can be"
     edges = np.flatnonzero(np.diff(chosen, prepend=False, append=False))
     return [slice(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 # %% ../nbs/10_optimizers.ipynb #0db68945
-SLICE = 256 * 1024     # numbers at a time on the CPU: at float32, weights, gradient, state and scratch are 6 MB
+SLICE = 256 * 1024     # numbers at a time on the CPU: in float32, all that a step touches is 6 MB
 
 
 class Optimizer(Memory):
     "What every optimizer shares: the walk over the weights in slices; a subclass writes `update`"
-    def __init__(self, flat, lr, weight_decay):
+    def __init__(self, flat: Flat, lr: float, weight_decay: float) -> None:
         if not min(lr, weight_decay) >= 0:
             raise ValueError(f"lr and weight_decay must be 0 or more; got {lr} and {weight_decay}")
         super().__init__(flat)
         self.lr, self.weight_decay = lr, weight_decay
-        self.scratch = xp.empty((2, min(SLICE, len(flat)) if get_device() == "cpu" else len(flat)), flat.w.dtype)
+        size = min(SLICE, len(flat)) if get_device() == "cpu" else len(flat)
+        self.scratch: Array = xp.empty((2, size), flat.w.dtype)
         self.freeze()
 
-    def freeze(self, names=()):   # paths of weights, or what they begin with, such as emb or blocks.0
-        "Leave these weights and their state as they are, and walk over all others; ValueError for a name that fits none"
+    def freeze(self, names: Collection[str] = ()) -> "Optimizer":
+        """Leave the weights of `names`, such as emb or blocks.0, and their state as they are,
+        and walk over all others; ValueError for a name that fits none"""
         free, size = np.ones(len(self.flat), bool), self.scratch.shape[1]
         for path in under(names, self.flat.at): free[self.flat.at[path][0]] = False
         self.frozen = stretches(~free)
-        self.parts = [slice(i, min(i + size, s.stop)) for s in stretches(free) for i in range(s.start, s.stop, size)]
+        self.parts = [slice(i, min(i + size, s.stop))
+                      for s in stretches(free) for i in range(s.start, s.stop, size)]
         return self
 
-    def step(self, lr=None):   # for this step, from a schedule; the one given at the start unless told
-        "One update of `flat.w` from `flat.dw`, in place"
-        lr = float(self.lr if lr is None else lr)            # a NumPy float64 would drag float32 along
+    def step(self, lr: float | None = None) -> None:
+        "One update of `flat.w` from `flat.dw`, in place, at the rate `lr`, or else at `self.lr`"
+        lr = float(self.lr if lr is None else lr)            # a float64 would drag float32 along
         self.t += 1
         for part in self.parts: self.update(part, lr)
 
-    def views(self, part):
-        "One slice of the weights, of the gradient and of each state vector"
+    def update(self, part: slice, lr: float) -> None:
+        raise NotImplementedError
+
+    def views(self, part: slice) -> list[Array]:
+        "One slice, of shape (n,), of the weights, of the gradient and of each state vector"
         return [v[part] for v in (self.flat.w, self.flat.dw, *self.state.values())]
 
 # %% ../nbs/10_optimizers.ipynb #82e21321
-def _with_l2(w, g, decay, out):
+def _with_l2(w: Array, g: Array, decay: float, out: Array) -> Array:
     "The gradient of loss + decay/2 |w|^2, in `out`; `g` itself where there is no decay"
     if not decay: return g
     d = xp.multiply(w, decay, out=out[:w.size])
     d += g
     return d
 
-# %% ../nbs/10_optimizers.ipynb #ac5324ea
+
 class SGD(Optimizer):
     "w -= lr m, with m = momentum m + g; weight decay is L2, on all weights, as in PyTorch"
-    names = "m",
+    names: tuple[str, ...] = ("m",)
 
-    def __init__(self, flat, lr=0.1,         # the `Flat` of a model, vectors of shape (n,); the learning rate
-                 momentum=0.0,       # share of m kept at each step, at least 0 and below 1
-                 nesterov=False,     # whether to look ahead; needs momentum
-                 weight_decay=0.0):  # of the penalty weight_decay/2 |w|^2
-        if not 0 <= momentum < 1: raise ValueError(f"momentum must be at least 0 and below 1; got {momentum}")
-        if nesterov and not momentum: raise ValueError("nesterov needs a momentum above 0: try momentum=0.9")
+    def __init__(self, flat: Flat,             # of a model: vectors of shape (n,)
+                 lr: float = 0.1,              # learning rate
+                 momentum: float = 0.0,        # share of m kept at each step, at least 0, below 1
+                 nesterov: bool = False,       # whether to look ahead; needs momentum
+                 weight_decay: float = 0.0     # of the penalty weight_decay/2 |w|^2
+                 ) -> None:
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be at least 0 and below 1; got {momentum}")
+        if nesterov and not momentum:
+            raise ValueError("nesterov needs a momentum above 0: try momentum=0.9")
         if not momentum: self.names = ()
         super().__init__(flat, lr, weight_decay)
         self.momentum, self.nesterov = momentum, nesterov
 
-    def update(self, part, lr):
+    def update(self, part: slice, lr: float) -> None:
         w, g, *m = self.views(part)
         s, g = self.scratch[0, :w.size], _with_l2(w, g, self.weight_decay, self.scratch[1])
-        if self.momentum: g = self.pushed(g, *m, s)
+        if self.momentum: g = self.pushed(g, m[0], s)
         w -= xp.multiply(g, lr, out=s)
 
-    def pushed(self, g, m, out):
+    def pushed(self, g: Array, m: Array, out: Array) -> Array:
+        "What momentum makes of a gradient, all of shape (n,): the new `m`, or for Nesterov `out`"
         m *= self.momentum
         m += g
         if not self.nesterov: return m
@@ -126,21 +149,27 @@ class SGD(Optimizer):
 
 # %% ../nbs/10_optimizers.ipynb #49921ee0
 class Adam(Optimizer):
-    "w -= lr (m/c1) / (sqrt(v/c2) + eps), c = 1 - beta^t; weight decay is L2, on all weights, as in PyTorch"
+    """w -= lr (m/c1) / (sqrt(v/c2) + eps) with c = 1 - beta^t;
+    weight decay is L2, on all weights, as in PyTorch"""
     names = "m", "v"
 
-    def __init__(self, flat, lr=1e-3,        # the `Flat` of a model, vectors of shape (n,); the learning rate
-                 betas=(0.9, 0.999),         # shares of m and of v kept at each step
-                 eps=1e-8, weight_decay=0.0):        # in units of the gradient; of the penalty weight_decay/2 |w|^2
-        if not all(0 <= b < 1 for b in betas): raise ValueError(f"betas must be at least 0 and below 1; got {betas}")
+    def __init__(self, flat: Flat,             # of a model: vectors of shape (n,)
+                 lr: float = 1e-3,             # learning rate
+                 betas: tuple[float, float] = (0.9, 0.999),    # shares of m and of v kept
+                 eps: float = 1e-8,            # in units of the gradient
+                 weight_decay: float = 0.0     # of the penalty weight_decay/2 |w|^2
+                 ) -> None:
+        if not all(0 <= b < 1 for b in betas):
+            raise ValueError(f"betas must be at least 0 and below 1; got {betas}")
         super().__init__(flat, lr, weight_decay)
         self.betas, self.eps = betas, eps
 
-    def update(self, part, lr):
+    def update(self, part: slice, lr: float) -> None:
         w, g, m, v = self.views(part)
         self.move(w, _with_l2(w, g, self.weight_decay, self.scratch[1]), m, v, lr)
 
-    def move(self, w, g, m, v, lr):
+    def move(self, w: Array, g: Array, m: Array, v: Array, lr: float) -> None:
+        "The step of the paper in place, on slices of shape (n,)"
         (b1, b2), s = self.betas, self.scratch[0, :w.size]
         r = math.sqrt(1 - b2 ** self.t)
         m *= b1
@@ -155,24 +184,31 @@ class Adam(Optimizer):
 
 # %% ../nbs/10_optimizers.ipynb #4370f34b
 class AdamW(Adam):
-    "Adam with decoupled decay: first w *= 1 - lr weight_decay, matrices only (Loshchilov & Hutter 2019, Alg. 2)"
-    def __init__(self, flat, lr=1e-3,        # the `Flat` of a model, vectors of shape (n,); the learning rate
-                 betas=(0.9, 0.999),         # shares of m and of v kept at each step
-                 eps=1e-8, weight_decay=0.01):       # in units of the gradient; the share lost per step, in units of lr
+    """Adam with decoupled decay: first w *= 1 - lr weight_decay, matrices only
+    (Loshchilov & Hutter 2019, Alg. 2)"""
+    def __init__(self, flat: Flat,             # of a model: vectors of shape (n,)
+                 lr: float = 1e-3,             # learning rate
+                 betas: tuple[float, float] = (0.9, 0.999),    # shares of m and of v kept
+                 eps: float = 1e-8,            # in units of the gradient
+                 weight_decay: float = 0.01    # the share lost per step, in units of lr
+                 ) -> None:
         super().__init__(flat, lr, betas, eps, weight_decay)
 
-    def update(self, part, lr):
+    def update(self, part: slice, lr: float) -> None:
         w, g, m, v = self.views(part)
         w[:max(0, self.flat.n_matrix - part.start)] *= 1 - lr * self.weight_decay
         self.move(w, g, m, v, lr)
 
 
-OPTIMIZERS = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 
 # %% ../nbs/10_optimizers.ipynb #0dc6e0a3
-def clip_grad_norm(dw, max_norm):   # the gradient as one vector; the longest it may be
-    "Shorten `dw` in place to length `max_norm` where it is longer; returns the length it had, a Python float"
-    if not max_norm >= 0: raise ValueError(f"max_norm must be 0 or more (inf: never clip); got {max_norm}")
+def clip_grad_norm(dw: Array,             # the whole gradient, (n,)
+                   max_norm: float        # the longest it may be; inf: never clip
+                   ) -> float:
+    "Shorten `dw` in place to length `max_norm` where it is longer; returns the length it had"
+    if not max_norm >= 0:
+        raise ValueError(f"max_norm must be 0 or more (inf: never clip); got {max_norm}")
     norm = math.sqrt(float(xp.vdot(dw, dw).real))
     if max_norm < norm < math.inf: dw *= float(max_norm) / norm
     return norm
