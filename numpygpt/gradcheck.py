@@ -26,9 +26,7 @@ from .module import Flat, Module
 
 # %% ../nbs/02_gradcheck.ipynb #5ad2007f
 class Pair(Module):
-    """A function and its `_bwd`, as a Module
-
-    `keep` says what backward needs: the inputs of the function, 'x', or its output, 'y'."""
+    "A function and its `_bwd`, as a Module; backward needs what `keep` says, inputs 'x' or output 'y'"
     def __init__(self, function: Callable, bwd: Callable, keep: str = "x"):
         self.function, self.bwd, self.keep = function, bwd, keep
 
@@ -40,9 +38,7 @@ class Pair(Module):
     def backward(self, dy: Array) -> Any: return self.bwd(dy, *self.saved())
 
 class Loss(Module):
-    """A function that returns (loss, gradient), as a Module
-
-    The other arguments go to the function, after its input."""
+    "A function that returns (loss, gradient), as a Module; `args` go to it after its input"
     def __init__(self, function: Callable, *args: Any, **kwargs: Any):
         self.function, self.args, self.kwargs = function, args, kwargs
 
@@ -181,7 +177,7 @@ def _direction(grads, rng):
     return {name: x / length for name, x in v.items()}
 
 def taylor_remainder(probe: Probe, grads: dict[str, np.ndarray], v: dict[str, np.ndarray],
-                     hs: Any) -> np.ndarray:
+                     hs: Array) -> np.ndarray:
     "|L(x + hv) - L(x) - h<g, v>| for each step h, with the loss L of the probe and g in `grads`"
     f0, slope, remainder = float(probe.loss()), sum((grads[n] * v[n]).sum() for n in v), []
     for h in hs:
@@ -314,11 +310,11 @@ def certify(layer: Module, *inputs: Any, stored: dict[str, Array] | None = None,
 # %% ../nbs/02_gradcheck.ipynb #2e9a8120
 @dataclass(frozen=True)
 class Wrong:
-    "A mistake that people make, kept so that it can be recognised; `code` can be called, too"
+    "A mistake that people make, kept so that it can be recognised"
     what: Any           # the class or function it imitates
     name: str           # what is wrong, in a phrase
     thought: str        # what its author was thinking
-    code: Callable      # the wrong code, with the signature of the right one
+    code: Callable      # the wrong code; it is called like the right one
     replaces: str       # the method that it stands in for
 
     def apply(self, layer: Module) -> Module:
