@@ -7,25 +7,33 @@ __all__ = ['constant', 'step_decay', 'plateau', 'warmup', 'cosine', 'wsd', 'sequ
 
 # %% ../nbs/11_schedules.ipynb #a05a1689
 import math
-
+from collections.abc import Callable, Iterable
+from typing import Any
 
 # %% ../nbs/11_schedules.ipynb #34882230
-def constant(step, lr):
+def constant(step: int, lr: float) -> float:
     "The learning rate `lr` at every step"
     return lr
 
-def step_decay(step, lr, every, factor=0.1):
+
+def step_decay(step: int,             # steps taken so far: 0 for the first
+               lr: float,             # of the first stair
+               every: int,            # steps of a stair
+               factor: float = 0.1    # from one stair to the next
+               ) -> float:
     "The rate `lr`, times `factor` after each `every` steps"
     return lr * factor ** (step // every)
 
 # %% ../nbs/11_schedules.ipynb #d43e858e
-def plateau(history,           # validation losses so far, the oldest first
-            lr,                # before any cut
-            factor=0.1,        # of each cut
-            patience=10,       # losses in a row that may be no better
-            threshold=1e-4,    # better is below best*(1 - threshold)
-            floor=0.0):        # the lowest rate, a rate itself and no fraction, as in PyTorch
-    "Times `factor`, but not below `floor`, whenever more than `patience` losses in a row were not below best*(1 - threshold)"
+def plateau(history: Iterable[float],    # validation losses so far, the oldest first
+            lr: float,                   # before any cut
+            factor: float = 0.1,         # of each cut
+            patience: int = 10,          # losses in a row that may be no better
+            threshold: float = 1e-4,     # better is below best*(1 - threshold)
+            floor: float = 0.0           # the lowest rate: a rate, no fraction, as in PyTorch
+            ) -> float:
+    """`lr` times `factor`, but not below `floor`, for each time that more than `patience` losses
+    in a row were not below best*(1 - threshold)"""
     best, bad = math.inf, 0
     for loss in history:
         if loss < best * (1 - threshold): best, bad = loss, 0
@@ -34,37 +42,44 @@ def plateau(history,           # validation losses so far, the oldest first
     return lr
 
 # %% ../nbs/11_schedules.ipynb #ccca3f95
-def warmup(step, lr, steps):
+def warmup(step: int,     # steps taken so far: 0 for the first
+           lr: float,     # at the end of the line
+           steps: int     # of the line; 0: no line at all
+           ) -> float:
     "A line from lr/steps at step 0 to lr at step `steps` - 1, and lr from then on"
     return lr if step >= steps else lr * (step + 1) / steps
 
 # %% ../nbs/11_schedules.ipynb #50cef2f1
-def cosine(step,         # steps taken so far: 0 for the first
-           lr,           # the peak
-           steps,        # of the whole run, warm-up included
-           warmup=0,     # steps of the line up
-           floor=0.0):   # the lowest rate, as a fraction of lr
-    "Linear warm-up, then half a cosine from lr to floor*lr at step `steps` - 1, and floor*lr for ever after"
+def cosine(step: int,            # steps taken so far: 0 for the first
+           lr: float,            # the peak
+           steps: int,           # of the whole run, warm-up included
+           warmup: int = 0,      # steps of the line up
+           floor: float = 0.0    # the lowest rate, as a fraction of lr
+           ) -> float:
+    """Linear warm-up, then half a cosine from lr to floor*lr at step `steps` - 1,
+    and floor*lr for ever after"""
     if step < warmup: return lr * (step + 1) / warmup
     done = min(1.0, (step - warmup) / max(1, steps - 1 - warmup))
     return lr * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done)))
 
 # %% ../nbs/11_schedules.ipynb #be861015
-def wsd(step,         # steps taken so far: 0 for the first
-        lr,           # the peak
-        steps,        # of the whole run
-        warmup=0,     # steps of the line up
-        decay=0,      # steps of the line down, the last of the run
-        floor=0.0):   # the lowest rate, as a fraction of lr
+def wsd(step: int,            # steps taken so far: 0 for the first
+        lr: float,            # the peak
+        steps: int,           # of the whole run
+        warmup: int = 0,      # steps of the line up
+        decay: int = 0,       # steps of the line down, the last of the run
+        floor: float = 0.0    # the lowest rate, as a fraction of lr
+        ) -> float:
     "Warm-up, stable, decay: a line up, then lr, then a line down to floor*lr at step `steps` - 1"
     if step < warmup: return lr * (step + 1) / warmup
     left = min(1.0, max(0, steps - 1 - step) / max(1, decay))
     return lr * (floor + (1 - floor) * left)
 
 # %% ../nbs/11_schedules.ipynb #2ddbc3b5
-def sequence(step,       # steps taken so far: 0 for the first
-             *parts):    # (length, function of the step within the part); the length of the last one is not used
-    "One schedule after another"
+def sequence(step: int,    # steps taken so far: 0 for the first
+             *parts: tuple[Any, Callable[[int], float]]    # (length, function of the step in it)
+             ) -> float:
+    "One schedule after another; the last one goes on for ever, whatever its length"
     for length, schedule in parts[:-1]:
         if step < length: return schedule(step)
         step -= length
