@@ -53,11 +53,12 @@ def warmup(step: int,     # steps taken so far: 0 for the first
 def cosine(step: int,            # steps taken so far: 0 for the first
            lr: float,            # the peak
            steps: int,           # of the whole run, warm-up included
-           warmup: int = 0,      # steps of the line up
+           warmup: int = 0,      # steps of the line up; the curve needs two more
            floor: float = 0.0    # the lowest rate, as a fraction of lr
            ) -> float:
-    """Linear warm-up, then half a cosine from lr to floor*lr at step `steps` - 1,
-    and floor*lr for ever after"""
+    """Linear warm-up, then half a cosine from lr to floor*lr at step `steps` - 1, and floor*lr
+    for ever after. With floor 0 the last step of the run, `steps` - 1, therefore has the rate 0,
+    and `steps` - 2 is the last that trains, as in PyTorch with T_max = `steps` - 1"""
     if step < warmup: return lr * (step + 1) / warmup
     done = min(1.0, (step - warmup) / max(1, steps - 1 - warmup))
     return lr * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done)))
@@ -67,12 +68,17 @@ def wsd(step: int,            # steps taken so far: 0 for the first
         lr: float,            # the peak
         steps: int,           # of the whole run
         warmup: int = 0,      # steps of the line up
-        decay: int = 0,       # steps of the line down, the last of the run
+        decay: int = 0,       # steps of the line down, the last of the run; 0: it never falls
         floor: float = 0.0    # the lowest rate, as a fraction of lr
         ) -> float:
-    "Warm-up, stable, decay: a line up, then lr, then a line down to floor*lr at step `steps` - 1"
+    """Warm-up, stable, decay: a line up, then lr, then, over the last `decay` steps, a line down
+    to floor*lr at step `steps` - 1, and floor*lr for ever after. With floor 0 and a decay that
+    step has the rate 0, as in `cosine`. ValueError where the two lines do not fit into the run"""
+    if min(warmup, decay) < 0 or warmup + decay > steps:
+        raise ValueError(f"warmup ({warmup}) and decay ({decay}) must be 0 or more, "
+                         f"and together at most steps ({steps})")
     if step < warmup: return lr * (step + 1) / warmup
-    left = min(1.0, max(0, steps - 1 - step) / max(1, decay))
+    left = min(1.0, max(0, steps - 1 - step) / decay) if decay else 1.0
     return lr * (floor + (1 - floor) * left)
 
 # %% ../nbs/11_schedules.ipynb #2ddbc3b5
