@@ -10,100 +10,106 @@ __all__ = ['relu', 'relu_and_slope', 'relu_bwd', 'sigmoid', 'sigmoid_bwd', 'erf'
 # %% ../nbs/04_activations.ipynb #9ec804df
 import math
 
-from .backend import FLOAT, get_device, xp
+import numpy as np
+
+from .backend import FLOAT, Array, get_device, xp
 from .module import Module
 
 # %% ../nbs/04_activations.ipynb #5a00edc2
-def relu(x):
+def relu(x: Array) -> Array:
     "The larger of x and 0, entry by entry; any shape"
     return x * (x.real > 0)
 
-def relu_and_slope(x):
-    "relu(x), and its slope as booleans: True where x > 0, False elsewhere, the kink included; both in the shape of x"
+def relu_and_slope(x: Array) -> tuple[Array, Array]:
+    "relu(x), and its slope as booleans, True where x > 0, False at the kink too; both in x's shape"
     on = x.real > 0
     return x * on, on
 
-def relu_bwd(dy, x):
+def relu_bwd(dy: Array, x: Array) -> Array:
     "dy where x > 0, and 0 elsewhere, the kink included; dy as x"
     return dy * (x.real > 0)
 
 # %% ../nbs/04_activations.ipynb #b7cfa88d
-def sigmoid(x):
-    "1 / (1 + exp(-x)), entry by entry, written with tanh: nothing overflows"
+def sigmoid(x: Array) -> Array:
+    "1 / (1 + exp(-x)), entry by entry, written with tanh: nothing overflows; any shape"
     return 0.5 * (1 + xp.tanh(0.5 * x))
 
-def sigmoid_bwd(dy, y):
+def sigmoid_bwd(dy: Array, y: Array) -> Array:
     "dy y (1 - y), from the output y; dy as y"
     return dy * y * (1 - y)
 
 # %% ../nbs/04_activations.ipynb #5d546c12
-def erf(x):
-    "The error function of SciPy, or of CuPy on a GPU"
+def erf(x: Array) -> Array:
+    "The error function of SciPy, or of CuPy on a GPU, entry by entry; any shape"
     if get_device() == "cpu": from scipy.special import erf
     else: from cupyx.scipy.special import erf
     return erf(x)
 
-def gelu_exact(x):
-    "x Phi(x), entry by entry, with Phi the normal distribution function (Hendrycks & Gimpel 2016, section 2)"
+def gelu_exact(x: Array) -> Array:
+    """x Phi(x), entry by entry, with Phi the normal distribution function; any shape
+
+    Hendrycks & Gimpel 2016, section 2."""
     return 0.5 * x * (1 + erf(x * (1 / math.sqrt(2))))
 
-def gelu_exact_and_slope(x):
+def gelu_exact_and_slope(x: Array) -> tuple[Array, Array]:
     "x Phi(x), and its derivative Phi(x) + x phi(x), with phi the bell curve; both as x"
     gate = 0.5 * (1 + erf(x * (1 / math.sqrt(2))))
     bell = xp.exp(-0.5 * (x * x)) * (1 / math.sqrt(2 * math.pi))
     return x * gate, gate + x * bell
 
-def gelu_exact_bwd(dy, x):
+def gelu_exact_bwd(dy: Array, x: Array) -> Array:
     "dy (Phi(x) + x phi(x)); dy as x"
     return dy * gelu_exact_and_slope(x)[1]
 
 # %% ../nbs/04_activations.ipynb #0e3bc1ea
-def silu(x):
-    "x sigmoid(x), entry by entry"
+def silu(x: Array) -> Array:
+    "x sigmoid(x), entry by entry; any shape"
     return x * sigmoid(x)
 
-def silu_and_slope(x):
+def silu_and_slope(x: Array) -> tuple[Array, Array]:
     "x s, and its derivative s + x s (1 - s), with s = sigmoid(x); both as x"
     s = sigmoid(x)
     y = x * s
     return y, s + y * (1 - s)
 
-def silu_bwd(dy, x):
+def silu_bwd(dy: Array, x: Array) -> Array:
     "dy (s + x s (1 - s)), with s = sigmoid(x); dy as x"
     return dy * silu_and_slope(x)[1]
 
 
-def swiglu(a, b):
-    "The product silu(a) b: `a` decides how much of `b` passes; both of one shape (Shazeer 2020, section 2)"
+def swiglu(a: Array, b: Array) -> Array:
+    "silu(a) b: `a` decides how much of `b` passes; all of one shape (Shazeer 2020, section 2)"
     return silu(a) * b
 
-def swiglu_and_slopes(a, b):
+def swiglu_and_slopes(a: Array, b: Array) -> tuple[Array, Array, Array]:
     "silu(a) b, and its derivatives by a and by b, silu'(a) b and silu(a); all of one shape"
     y, slope = silu_and_slope(a)
     return y * b, slope * b, y
 
-def swiglu_bwd(dy, a, b):
+def swiglu_bwd(dy: Array, a: Array, b: Array) -> tuple[Array, Array]:
     "The pair (da, db), by the product rule; all of one shape"
     _, by_a, by_b = swiglu_and_slopes(a, b)
     return dy * by_a, dy * by_b
 
 # %% ../nbs/04_activations.ipynb #6a4124a4
 class Dropout(Module):
-    "In training, zero each number with probability p and scale the rest by 1/(1-p); in eval mode, nothing"
+    """In training, zero each number with probability `p` and scale the rest by 1/(1-p); any shape
+
+    In eval mode x itself comes back. ValueError unless `p` is at least 0 and below 1."""
     def __init__(self,
-                 p,        # the probability of being zeroed, at least 0 and below 1
-                 rng):     # numpy.random.Generator: the mask is drawn on the host
+                 p: float,                     # the probability of being zeroed
+                 rng: np.random.Generator):    # draws the masks, on the host
         if not 0 <= p < 1: raise ValueError(f"dropout must be at least 0 and below 1, got {p}")
         self.p, self.rng = p, rng
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         if not self.training or not self.p: self.save(None); return x
         keep = self.rng.random(x.shape, dtype=FLOAT) >= self.p
         mask = xp.asarray(keep / FLOAT(1 - self.p), dtype=x.real.dtype)
         self.save(mask)
         return x * mask
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         mask, = self.saved()
         return dy if mask is None else dy * mask
 
@@ -121,15 +127,19 @@ def _gate(x):
     g *= 0.5
     return g
 
-def gelu(x):
-    "x Phi(x), entry by entry, with Phi by the tanh formula (Hendrycks & Gimpel 2016, section 2)"
+def gelu(x: Array) -> Array:
+    """x Phi(x), entry by entry, with Phi by the tanh formula; any shape
+
+    Hendrycks & Gimpel 2016, section 2."""
     y = _gate(x)
     y *= x
     return y
 
 # %% ../nbs/04_activations.ipynb #55da2e72
-def gelu_and_slope(x):
-    "gelu(x) = x g, and its derivative g + x g (1 - g) (2A + 6AB x^2), with the gate g = (1 + t)/2; both as x"
+def gelu_and_slope(x: Array) -> tuple[Array, Array]:
+    """gelu(x) = x g, with the gate g = (1 + t)/2, and its derivative; both as x
+
+    The derivative is g + x g (1 - g) (2A + 6AB x^2)."""
     g = _gate(x)
     y, d = x * g, x * x
     d *= 6 * _A * _B
@@ -139,19 +149,21 @@ def gelu_and_slope(x):
     d += g
     return y, d
 
-def gelu_bwd(dy, x):
+def gelu_bwd(dy: Array, x: Array) -> Array:
     "dy times the slope, that of the tanh formula itself; dy as x"
     return dy * gelu_and_slope(x)[1]
 
 # %% ../nbs/04_activations.ipynb #1a449360
-def softmax(x, axis=-1, out=None):
-    "exp(x) / sum(exp(x)) along `axis`, stabilised by the largest real part; `out=x` works in place"
+def softmax(x: Array, axis: int = -1, out: Array | None = None) -> Array:
+    """exp(x) / sum(exp(x)) along `axis`, stabilised by the largest real part; as x
+
+    The result goes into `out`, if given: `out=x` works in place."""
     y = xp.subtract(x, x.real.max(axis, keepdims=True), out=out)
     xp.exp(y, out=y)
     y /= y.sum(axis, keepdims=True)
     return y
 
-def softmax_bwd(dy, y, axis=-1):
+def softmax_bwd(dy: Array, y: Array, axis: int = -1) -> Array:
     "y (dy - <dy, y>) along `axis`, from the output y; dy as y"
     dx = dy * y
     dx -= y * dx.sum(axis, keepdims=True)

@@ -8,14 +8,17 @@ __all__ = ['scatter_add', 'check_rows', 'Embedding', 'Unembedding', 'Position', 
 # %% ../nbs/06_embedding.ipynb #2bc88296
 import numpy as np
 
-from .backend import xp
+from .backend import Array, xp
 from .module import Module, rows
 
 # %% ../nbs/06_embedding.ipynb #b723614f
-def scatter_add(dW,     # (V, C), changed in place
-                ids,    # (N,) integers from 0 to V-1
-                dy):    # (N, C)
-    "dW[ids[n]] += dy[n] for each n, repeats included: sort the ids, then add each run of equals in one go"
+def scatter_add(dW: Array,     # (V, C), changed in place
+                ids: Array,    # (N,) integers from 0 to V-1
+                dy: Array      # (N, C)
+                ) -> None:
+    """dW[ids[n]] += dy[n] for each n, repeats included
+
+    The ids are sorted, then each run of equals is added in one go."""
     if ids.size == 0: return
     order = xp.argsort(ids, kind="stable")
     ids = ids[order]
@@ -23,67 +26,90 @@ def scatter_add(dW,     # (V, C), changed in place
     dW[ids[starts]] += xp.add.reduceat(dy[order], starts, axis=0)
 
 # %% ../nbs/06_embedding.ipynb #2be8d092
-def check_rows(ids,  # integers; on a GPU only their kind is looked at, since a look at the values would wait for the device
-               n):   # rows in the table
-    "An error that says what to do, unless `ids` are integers from 0 to n-1"
+def check_rows(ids: Array,     # integers (...)
+               n: int          # rows in the table
+               ) -> None:
+    """TypeError unless `ids` are integers, ValueError unless they lie from 0 to n-1
+
+    On a GPU only their type is looked at: a look at the values would wait for the device."""
     if ids.dtype.kind not in "iu":
-        raise TypeError(f"a table is looked up with integers, got {ids.dtype}: use ids.astype(int) if they are whole numbers")
+        raise TypeError(f"a table is looked up with integers, got {ids.dtype}: use "
+                        "ids.astype(int) if they are whole numbers")
     if isinstance(ids, np.ndarray) and ids.size and (ids.min() < 0 or ids.max() >= n):
-        raise ValueError(f"ids must lie from 0 to {n - 1} for a table of {n} rows, got {int(ids.min())} to {int(ids.max())}: "
-                         "were they made by this model's own tokenizer?")
+        raise ValueError(f"ids must lie from 0 to {n - 1} for a table of {n} rows, got "
+                         f"{int(ids.min())} to {int(ids.max())}: were they made by this model's "
+                         "own tokenizer?")
 
 
 class Embedding(Module):
-    "y = W[ids]: row `id` of a table"
-    def __init__(self, n, n_embd, rng, std=0.02):            # rows, channels, a numpy Generator, std of the initial values
+    "y = W[ids]: row `id` of a table (V, C); ids (...) to (..., C); errors as in `check_rows`"
+    def __init__(self,
+                 n: int,                       # V, the rows
+                 n_embd: int,                  # C, the channels
+                 rng: np.random.Generator,     # for the initial values
+                 std: float = 0.02):           # their standard deviation
         self.param(W=rng.normal(0, std, (n, n_embd)))
 
-    def forward(self, ids):                                  # (...) integers
+    def forward(self, ids: Array) -> Array:                  # (...) integers
         check_rows(ids, len(self.W))
         self.save(ids)
         return self.W[ids]                                   # (..., C)
 
-    def backward(self, dy):                                  # (..., C)
+    def backward(self, dy: Array) -> None:                   # (..., C); ids have no gradient
         ids, = self.saved()
-        scatter_add(self.dW, ids.reshape(-1), rows(dy))      # ids have no gradient: nothing to return
+        scatter_add(self.dW, ids.reshape(-1), rows(dy))
 
 # %% ../nbs/06_embedding.ipynb #82e4fb32
 class Unembedding(Module):
-    "y = x W^T with the table of an `Embedding`: the tied output head"
-    def __init__(self, emb): self.emb = emb                  # the Embedding whose table this head shares
+    "y = x W^T with the table of an `Embedding`, (..., C) to (..., V): the tied output head"
+    def __init__(self, emb: Embedding):        # whose table this head shares
+        self.emb = emb
 
-    def forward(self, x):                                    # (..., C)
+    def forward(self, x: Array) -> Array:                    # (..., C)
         self.save(x)
-        return (rows(x) @ self.emb.W.T).reshape(*x.shape[:-1], len(self.emb.W))    # (..., V)
+        y = rows(x) @ self.emb.W.T
+        return y.reshape(*x.shape[:-1], len(self.emb.W))     # (..., V)
 
-    def backward(self, dy):                                  # (..., V)
+    def backward(self, dy: Array) -> Array:                  # (..., V)
         x, = self.saved()
         self.emb.dW += rows(dy).T @ rows(x)                  # the head's share of the one gradient
-        return (rows(dy) @ self.emb.W).reshape(x.shape)
+        return (rows(dy) @ self.emb.W).reshape(x.shape)      # (..., C)
 
 # %% ../nbs/06_embedding.ipynb #cf6e5abf
 class Position(Module):
-    "x + W[position]: one learned vector for each place in the context"
-    def __init__(self, context, n_embd, rng, std=0.02):      # places, channels, a numpy Generator, std of the initial values
+    """x + W[position]: one learned vector for each place in the context; (..., T, C), as x
+
+    ValueError where places are needed that the table, (context, C), does not have."""
+    def __init__(self,
+                 context: int,                 # places
+                 n_embd: int,                  # C, the channels
+                 rng: np.random.Generator,     # for the initial values
+                 std: float = 0.02):           # their standard deviation
         self.param(W=rng.normal(0, std, (context, n_embd)))
 
-    def forward(self, x, start=0):                           # (..., T, C), place of the first column
+    def forward(self, x: Array, start: int = 0) -> Array:    # (..., T, C), place of the first of T
         T, context = x.shape[-2], len(self.W)
         if not 0 <= start <= context - T:
-            raise ValueError(f"the table has {context} places, and places {start} to {start + T - 1} were needed: "
-                             f"give at most the last {context} tokens, or make the context longer")
+            raise ValueError(f"the table has {context} places, and places {start} to "
+                             f"{start + T - 1} were needed: give at most the last {context} "
+                             "tokens, or make the context longer")
         self.save(start, T)
         return x + self.W[start:start + T]
 
-    def backward(self, dy):                                  # (..., T, C)
+    def backward(self, dy: Array) -> Array:                  # (..., T, C)
         start, T = self.saved()
         self.dW[start:start + T] += dy.reshape(-1, *dy.shape[-2:]).sum(0)
         return dy
 
 # %% ../nbs/06_embedding.ipynb #90b550e2
-def sinusoidal(context,         # places
-               n_embd,          # channels
-               base=10000.0):   # the slowest pair turns about `base` times as slowly as the first
-    "The fixed table of Vaswani et al. 2017, section 3.5, in double precision: sines in the even columns, cosines in the odd ones"
-    angle = np.arange(context)[:, None] * base ** (-np.arange(0, n_embd, 2) / n_embd)    # (context, C/2)
-    return xp.asarray(np.stack([np.sin(angle), np.cos(angle)], -1).reshape(context, -1)[:, :n_embd])
+def sinusoidal(context: int,            # places
+               n_embd: int,             # C, the channels
+               base: float = 10000.0    # the last pair turns about this much slower than the first
+               ) -> Array:
+    """Sines in the even columns, cosines in the odd ones: nothing to learn, (context, C)
+
+    Vaswani et al. 2017, section 3.5. In double precision."""
+    speed = base ** (-np.arange(0, n_embd, 2) / n_embd)      # (C/2,) radians per place
+    angle = np.arange(context)[:, None] * speed              # (context, C/2)
+    pairs = np.stack([np.sin(angle), np.cos(angle)], -1)     # (context, C/2, 2)
+    return xp.asarray(pairs.reshape(context, -1)[:, :n_embd])

@@ -7,22 +7,35 @@ __all__ = ['cross_entropy', 'mse', 'mae', 'perplexity', 'bits']
 
 # %% ../nbs/05_losses.ipynb #c5b153df
 import math
+from typing import Any
 
-from .backend import xp
+from .backend import Array, xp
 from .module import rows
 
 # %% ../nbs/05_losses.ipynb #ae7e4812
-def cross_entropy(logits,            # (..., V)
-                  targets,           # integers (...), from 0 to V-1, or ignore_index
-                  ignore_index=-1,   # a target that is not to be learned
-                  count=None):       # targets to divide by: those of the whole batch, when this is a part of it
-    "Mean of -log softmax(logits)[target] in nats over the targets that are not ignored, and its gradient, as logits"
-    x, t = rows(logits), targets.reshape(-1)                 # (N, V), (N)
-    if len(t) != len(x): raise ValueError(f"targets must have the shape {logits.shape[:-1]}, one id for each row of logits; got {targets.shape}")
+def _kept(t, V, ignore_index):   # (N,) integers
+    "True for the targets that count, (N,); ValueError where one is no token id"
     kept = t != ignore_index
-    if (kept & ((t < 0) | (t >= x.shape[1]))).any():
-        raise ValueError(f"targets must be token ids from 0 to {x.shape[1] - 1} (or {ignore_index}, ignored); "
-                         f"got {int(t.min())} to {int(t.max())}")
+    if (kept & ((t < 0) | (t >= V))).any():
+        raise ValueError(f"targets must be token ids from 0 to {V - 1} (or {ignore_index}, "
+                         f"ignored); got {int(t.min())} to {int(t.max())}")
+    return kept
+
+# %% ../nbs/05_losses.ipynb #2b60fd15
+def cross_entropy(logits: Array,             # (..., V)
+                  targets: Array,            # integers (...), from 0 to V-1, or ignore_index
+                  ignore_index: int = -1,    # a target that is not to be learned
+                  count: int | None = None   # how many count in the whole batch, for a part
+                  ) -> tuple[Any, Array]:
+    """Mean of -log softmax(logits)[target] in nats, a scalar, and its gradient, as logits
+
+    The mean is over the targets that are not ignored; a part of a batch is divided by the `count`
+    of the whole. ValueError where shapes do not fit or a target is no token id."""
+    x, t = rows(logits), targets.reshape(-1)                 # (N, V), (N)
+    if len(t) != len(x):
+        raise ValueError(f"targets must have the shape {logits.shape[:-1]}, one id for each row "
+                         f"of logits; got {targets.shape}")
+    kept = _kept(t, x.shape[1], ignore_index)
     n = count or max(int(kept.sum()), 1)
     at = xp.arange(len(t)), xp.where(kept, t, 0)
     z = x - x.real.max(-1, keepdims=True)
@@ -36,25 +49,29 @@ def cross_entropy(logits,            # (..., V)
     return loss, p.reshape(logits.shape)
 
 # %% ../nbs/05_losses.ipynb #8ecbe510
-def mse(y, target):
-    "Mean of (y - target)^2 over all entries, a scalar, and its gradient, as y; y and target of one shape"
+def mse(y: Array, target: Array) -> tuple[Any, Array]:
+    "Mean of (y - target)^2 over all entries, a scalar, and its gradient, as y; both of one shape"
     d = y - target
     return (d * d).mean(), d * (2 / d.size)
 
 
-def mae(y, target):
-    "Mean of |y - target| over all entries, a scalar, and its gradient, as y; at the kink, 0"
+def mae(y: Array, target: Array) -> tuple[Any, Array]:
+    """Mean of |y - target| over all entries, a scalar, and its gradient, as y; both of one shape
+
+    At the kink the gradient is 0."""
     d = y - target
     sign = xp.sign(d.real)
     return (d * sign).mean(), (sign * (1 / d.size)).astype(d.dtype)
 
 # %% ../nbs/05_losses.ipynb #8f5573c2
-def perplexity(nats):   # mean loss per token
-    "exp(loss): among how many equally likely tokens the model is choosing"
+def perplexity(nats: float          # mean loss per token
+               ) -> float:
+    "exp(nats): among how many equally likely tokens the model is choosing"
     return math.exp(nats) if nats < 709 else math.inf
 
 
-def bits(nats,            # mean loss per token
-         per_token=1.0):  # characters or bytes that a token stands for, on average
-    "The loss in bits per token; per character or byte, when told how many of them a token stands for"
+def bits(nats: float,               # mean loss per token
+         per_token: float = 1.0     # characters or bytes that a token stands for, on average
+         ) -> float:
+    "The loss in bits per token; per character or byte, when told how many a token stands for"
     return float(nats) / math.log(2) / per_token
