@@ -1,8 +1,14 @@
 "Edge cases of chapter 17: samplers, the loop with its cache, beam search"
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import chi2
 
+from numpygpt.course import chapters
 from numpygpt.generate import beam_search, distribution, evaluating, generate, length_factor, penalise, sample, truncate
 from numpygpt.module import Flat
 from numpygpt.transformer import GPT, GPTConfig
@@ -263,3 +269,49 @@ def test_float32_model_agrees_too():
     m = model(dtype="f4", scale=.2)
     a, b = (list(generate(m, [1, 2, 3], 40, rng=0, use_cache=c)) for c in (True, False))
     assert a == b
+
+
+PLAIN = {}
+for _, source in next(c for c in chapters() if c.module == "generate").cells():
+    if source.startswith("def loop_truncate"): exec(source.split("\n\n")[0], PLAIN)
+ENDS = dict(top_k=[None, 1, 2, 12, 13, 99],
+            top_p=[None, 1e-300, 1e-13, 1e-12, 1e-6, .25, .5, .75, 1 - 1e-9, 1, 1.5],
+            min_p=[None, 0, 1e-300, 1e-13, 1e-12, .25, .5, 1])
+
+
+@settings(max_examples=400, derandomize=True, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 4), min_size=12, max_size=12).filter(any),
+                min_size=1, max_size=3),
+       st.fixed_dictionaries({name: st.sampled_from(values) for name, values in ENDS.items()}))
+def test_the_plain_rules_and_the_fast_ones_agree_at_the_ends(counts, kw):
+    "Rows with ties and zeros; each rule at both ends of its range, in every combination"
+    p = np.array(counts) / np.sum(counts, -1, keepdims=True)
+    fast = truncate(p.copy(), **kw)
+    plain = np.array([PLAIN["loop_truncate"](list(row), **kw) for row in p])
+    assert ((fast > 0) == (plain > 0)).all() and np.allclose(fast, plain, rtol=0, atol=1e-12)
+    assert (fast > 0).any(-1).all()                          # never empty
+    for bad in (0, 1 + 1e-9):
+        with pytest.raises(ValueError, match="top_p"): distribution(p, top_p=bad)
+
+
+@pytest.mark.parametrize("lines", [
+    "from numpygpt import generate; f = generate",
+    "import numpygpt; f = numpygpt.generate",
+    "import numpygpt.generate; f = numpygpt.generate",
+    "import numpygpt.generate; from numpygpt import generate; f = generate",
+    "from numpygpt import generate as f; import numpygpt.generate; assert numpygpt.generate is f",
+    "from numpygpt.generate import generate; f = generate",
+    "import numpygpt.generate as f; assert f.beam_search and f.generate",
+    "from numpygpt import beam_search, generate as f; assert f.beam_search is beam_search",
+])
+def test_the_module_may_be_called_as_the_function(lines):
+    "In an interpreter of its own, since what was imported before decides which of the two a name is"
+    program = [lines, "import numpy as np", "from numpygpt import GPT, GPTConfig",
+               "shape = GPTConfig(vocab_size=5, context=4, n_layer=1, n_embd=4, n_head=1)",
+               "m = GPT(shape, np.random.default_rng(0))",
+               "print(list(f(m, [1, 2], 3, rng=4)))",
+               "print([int(column[0]) for column in f(m, ids=[[1, 2]], n_tokens=3, rng=4)])"]
+    done = subprocess.run([sys.executable, "-c", "\n".join(program)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first == second and first.count(",") == 2
