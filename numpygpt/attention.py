@@ -8,49 +8,56 @@ __all__ = ['causal', 'split', 'merge', 'fold', 'unfold', 'attend', 'attend_bwd',
 # %% ../nbs/09_attention.ipynb #371e3587
 import math
 
+import numpy as np
+from numpy.typing import DTypeLike
+
 from .activations import softmax
-from .backend import xp
+from .backend import Array, xp
 from .linear import Linear
 from .module import Module
 from .rope import rotate
 
 # %% ../nbs/09_attention.ipynb #30a1a46b
-def causal(T,          # queries, the last T positions
-           S=None):    # keys, at least T; T unless told
-    "Which of S keys each of T queries may see, counted from the lower right: the last query sees all (T, S)"
+def causal(T: int,                     # queries, the last T positions
+           S: int | None = None,       # keys, at least T; T unless told
+           ) -> Array:                 # (T, S)
+    """Which of S keys each of T queries may see, counted from the lower right: the last query
+    sees all; booleans, (T, S)"""
     S = T if S is None else S
     return xp.arange(S) <= xp.arange(T)[:, None] + (S - T)
 
 # %% ../nbs/09_attention.ipynb #660b4487
-def split(x, K, D):   # (B, T, K*n*D) to (B, K, n, T, D): n query heads for each key head; n = 1 for keys and values
-    "Cut the channels into heads, heads before time"
+def split(x: Array, K: int, D: int) -> Array:
+    """Cut the channels into heads, heads before time: (B, T, K*n*D) to (B, K, n, T, D),
+    n query heads for each key head; n = 1 for keys and values"""
     return x.reshape(*x.shape[:2], K, -1, D).transpose(0, 2, 3, 1, 4)
 
-def merge(x):         # (B, K, n, T, D) to (B, T, K*n*D)
-    "The inverse of `split`"
+def merge(x: Array) -> Array:
+    "The inverse of `split`: (B, K, n, T, D) to (B, T, K*n*D)"
     return x.transpose(0, 3, 1, 2, 4).reshape(x.shape[0], x.shape[3], -1)
 
-# %% ../nbs/09_attention.ipynb #847e5d11
-def fold(x):          # (B, K, n, T, D) to (B, K, n*T, D)
-    "The queries of a group become rows of one matrix: they share their keys"
+def fold(x: Array) -> Array:
+    "Queries that share their keys become rows of one matrix: (B, K, n, T, D) to (B, K, n*T, D)"
     return x.reshape(*x.shape[:2], -1, x.shape[-1])
 
-def unfold(x, T):     # (B, K, n*T, D) to (B, K, n, T, D)
-    "The inverse of `fold`"
+def unfold(x: Array, T: int) -> Array:
+    "The inverse of `fold`: (B, K, n*T, D) to (B, K, n, T, D)"
     return x.reshape(*x.shape[:2], -1, T, x.shape[-1])
 
 # %% ../nbs/09_attention.ipynb #8380c9b7
-def attend(q, k, v, T, mask=None):   # (B, K, G*T, D), (B, K, S, D) twice, a boolean (T, S): who may see whom
-    "softmax(q k^T / sqrt(D)) v, and what backward needs"
+def attend(q: Array, k: Array, v: Array, T: int, mask: Array | None = None,
+           ) -> tuple[Array, tuple[Array, ...]]:
+    """softmax(q k^T / sqrt(D)) v, (B, K, G*T, D), and what backward needs: q is (B, K, G*T, D),
+    k and v are (B, K, S, D), `mask` holds booleans (T, S): who may see whom"""
     q = q * (1 / math.sqrt(q.shape[-1]))
     s = q @ k.swapaxes(-1, -2)                               # (B, K, G*T, S)
     if mask is not None: xp.copyto(unfold(s, T), -xp.inf, where=~mask)
     a = softmax(s, out=s)
     return a @ v, (q, k, v, a)                               # (B, K, G*T, D)
 
-# %% ../nbs/09_attention.ipynb #88b43aed
-def attend_bwd(do, q, k, v, a):      # (B, K, G*T, D), and what `attend` kept
-    "(dq, dk, dv); the products that give dk and dv sum over a group by themselves"
+def attend_bwd(do: Array, q: Array, k: Array, v: Array, a: Array) -> tuple[Array, Array, Array]:
+    """(dq, dk, dv), shaped as q, k and v, from do, (B, K, G*T, D), and what `attend` kept;
+    the products that give dk and dv sum over a group by themselves"""
     dv = a.swapaxes(-1, -2) @ do                             # (B, K, S, D)
     ds = do @ v.swapaxes(-1, -2)                             # (B, K, G*T, S): this is dA,
     ds -= xp.einsum("...s,...s->...", ds, a)[..., None]      # less its mean under A,
@@ -62,22 +69,23 @@ def attend_bwd(do, q, k, v, a):      # (B, K, G*T, D), and what `attend` kept
 
 # %% ../nbs/09_attention.ipynb #96d1717d
 class Attention(Module):
-    "Multi-head, grouped-query and multi-query attention: n_kv_head = n_head, fewer, or 1"
-    def __init__(self, n_embd, n_head, n_kv_head,            # C, H, K
-                 rng, bias=False,                            # a numpy Generator; whether the projections add biases
-                 std=None, out_std=None,                     # of the initial values; of those of the last projection, `std` unless told
-                 is_causal=True):                            # whether the future is hidden
-        if n_embd % n_head or n_head % n_kv_head:
-            fits = [h for h in range(n_kv_head, n_embd + 1, n_kv_head) if n_embd % h == 0]
-            raise ValueError(f"n_embd ({n_embd}) must be a multiple of n_head ({n_head}), and n_head of n_kv_head ({n_kv_head}): "
-                             f"here n_head may be one of {fits}")
+    """Multi-head, grouped-query and multi-query attention: n_kv_head = n_head, fewer, or 1;
+    x, y, dx, dy are (B, T, C). ValueError for heads that do not fit, RuntimeError where
+    `backward` would need what a cache has kept from earlier passes"""
+    def __init__(self, n_embd: int, n_head: int, n_kv_head: int,      # C, H, K
+                 rng: np.random.Generator, bias: bool = False,        # bias: in all projections
+                 std: float | None = None,                            # of the initial weights
+                 out_std: float | None = None,                        # of the last projection's
+                 is_causal: bool = True):                             # whether the future is hidden
+        _check_heads(n_embd, n_head, n_kv_head)
         self.K, self.D, self.is_causal = n_kv_head, n_embd // n_head, is_causal
         self.q = Linear(n_embd, n_embd, rng, bias, std)
         self.k = Linear(n_embd, self.K * self.D, rng, bias, std)
         self.v = Linear(n_embd, self.K * self.D, rng, bias, std)
         self.o = Linear(n_embd, n_embd, rng, bias, std if out_std is None else out_std)
 
-    def forward(self, x, rope=None, cache=None):             # (B, T, C), (cos, sin) of these T positions, a KVCache
+    def forward(self, x: Array, rope: tuple[Array, Array] | None = None,     # its T rows: cos, sin
+                cache: "KVCache | None" = None) -> Array:
         T = x.shape[1]
         q, k, v = (split(part(x), self.K, self.D) for part in (self.q, self.k, self.v))
         if rope: q, k = rotate(q, *rope), rotate(k, *rope)
@@ -88,32 +96,43 @@ class Attention(Module):
         self.save(kept, rope)
         return self.o(merge(unfold(y, T)))                   # (B, T, C)
 
-    def backward(self, dy):                                  # (B, T, C)
+    def backward(self, dy: Array) -> Array:                  # (B, T, C)
         kept, rope = self.saved()
         T, S = dy.shape[1], kept[1].shape[2]
-        if T != S: raise RuntimeError(f"backward needs every key to come from its own forward pass: dy has {T} positions, forward kept {S} keys: "
-                                      "leave the cache out where gradients are wanted")
+        if T != S:
+            raise RuntimeError("backward needs every key to come from its own forward pass: dy has "
+                               f"{T} positions, forward kept {S} keys: leave the cache out where "
+                               "gradients are wanted")
         do = fold(split(self.o.backward(dy), self.K, self.D))
         dq, dk, dv = (unfold(d, T) for d in attend_bwd(do, *kept))
         if rope: dq, dk = (rotate(d, rope[0], -rope[1]) for d in (dq, dk))
-        dx = self.q.backward(merge(dq))                      # x was used three times: three gradients, added
-        dx += self.k.backward(merge(dk))
+        dx = self.q.backward(merge(dq))                      # x was used three times:
+        dx += self.k.backward(merge(dk))                     # three gradients, added
         dx += self.v.backward(merge(dv))
         return dx
 
+# %% ../nbs/09_attention.ipynb #81c4f0ae
+def _check_heads(n_embd, n_head, n_kv_head):
+    if n_embd % n_head or n_head % n_kv_head:
+        fits = [h for h in range(n_kv_head, n_embd + 1, n_kv_head) if n_embd % h == 0]
+        raise ValueError(f"n_embd ({n_embd}) must be a multiple of n_head ({n_head}), and n_head "
+                         f"of n_kv_head ({n_kv_head}): here n_head may be one of {fits}")
+
 # %% ../nbs/09_attention.ipynb #e6669e66
 class KVCache:
-    "The keys and values of one layer so far, in arrays made once"
-    def __init__(self, batch, n_kv_head, context, head_size, dtype):
+    "The keys and values of one layer so far, in arrays made once, (B, K, context, D) each"
+    def __init__(self, batch: int, n_kv_head: int, context: int, head_size: int, dtype: DTypeLike):
         self.k = xp.empty((batch, n_kv_head, context, head_size), dtype)
         self.v = xp.empty_like(self.k)
         self.length = 0
 
-    def append(self, k, v):                                  # (B, K, T, D) each
-        "Add T positions; returns views of all so far, (B, K, length, D) each"
+    def append(self, k: Array, v: Array) -> tuple[Array, Array]:
+        """Add T positions, (B, K, T, D) each; returns views of all so far, (B, K, length, D) each.
+        ValueError where there is no room for them"""
         start, end = self.length, self.length + k.shape[2]
         if end > self.k.shape[2]:
-            raise ValueError(f"the cache holds {self.k.shape[2]} positions; {end} are needed: start a new one from the last tokens")
+            raise ValueError(f"the cache holds {self.k.shape[2]} positions; {end} are needed: "
+                             "start a new one from the last tokens")
         self.k[:, :, start:end], self.v[:, :, start:end] = k, v
         self.length = end
         return self.k[:, :, :end], self.v[:, :, :end]

@@ -6,23 +6,23 @@
 __all__ = ['row_mean', 'LayerNorm', 'RMSNorm']
 
 # %% ../nbs/07_layernorm.ipynb #17f11c79
-from .backend import xp
+from .backend import Array, xp
 from .module import Module, rows
 
 # %% ../nbs/07_layernorm.ipynb #4fd3b641
-def row_mean(*factors):   # (..., C) each
-    "The mean of their product over the last axis, without writing the product down"
+def row_mean(*factors: Array) -> Array:
+    "The mean over the last axis of the product of (..., C) factors, never written down: (..., 1)"
     total = xp.einsum(",".join(["...c"] * len(factors)) + "->...", *factors)
     return total[..., None] * (1 / factors[0].shape[-1])  # (..., 1)
 
 # %% ../nbs/07_layernorm.ipynb #87102d86
 class LayerNorm(Module):
-    "y = g * (x - mean) / std + b, over the last axis"
-    def __init__(self, n, eps=1e-5):                      # channels, and what keeps 1/std finite
+    "y = g * (x - mean) / std + b over the last axis; x, y, dx, dy are (..., C), g and b (C)"
+    def __init__(self, n: int, eps: float = 1e-5):        # channels C; what keeps 1/std finite
         self.param(g=xp.ones(n), b=xp.zeros(n))
         self.eps = eps
 
-    def forward(self, x):                                 # (..., C)
+    def forward(self, x: Array) -> Array:                 # (..., C)
         n = x - row_mean(x)
         r = 1 / xp.sqrt(row_mean(n, n) + self.eps)        # (..., 1)
         n *= r                                            # zero mean, unit variance
@@ -31,7 +31,7 @@ class LayerNorm(Module):
         y += self.b
         return y
 
-    def backward(self, dy):                               # (..., C)
+    def backward(self, dy: Array) -> Array:               # (..., C)
         n, r = self.saved()
         self.dg += xp.einsum("nc,nc->c", rows(dy), rows(n))
         self.db += rows(dy).sum(0)
@@ -44,18 +44,18 @@ class LayerNorm(Module):
 
 # %% ../nbs/07_layernorm.ipynb #b5fb5ebe
 class RMSNorm(Module):
-    "y = g * x / rms(x), over the last axis"
-    def __init__(self, n, eps=1e-5):                      # channels, and what keeps 1/rms finite
+    "y = g * x / rms(x) over the last axis; x, y, dx, dy are (..., C), g is (C)"
+    def __init__(self, n: int, eps: float = 1e-5):        # channels C; what keeps 1/rms finite
         self.param(g=xp.ones(n))
         self.eps = eps
 
-    def forward(self, x):                                 # (..., C)
+    def forward(self, x: Array) -> Array:                 # (..., C)
         r = 1 / xp.sqrt(row_mean(x, x) + self.eps)        # (..., 1)
         n = x * r                                         # unit root mean square
         self.save(n, r)
         return self.g * n
 
-    def backward(self, dy):                               # (..., C)
+    def backward(self, dy: Array) -> Array:               # (..., C)
         n, r = self.saved()
         self.dg += xp.einsum("nc,nc->c", rows(dy), rows(n))
         dx = dy * self.g                                  # this is dn

@@ -8,23 +8,29 @@ __all__ = ['angles', 'rotate', 'half_split_order']
 # %% ../nbs/08_rope.ipynb #3e909895
 import numpy as np
 
-from .backend import xp
+from .backend import Array, xp
 
 # %% ../nbs/08_rope.ipynb #b4f55922
-def angles(context,          # positions 0 ... context - 1
-           head_size,        # D, even
-           base=10000.0):    # the slowest pair needs about 2 pi base steps for a full turn
-    "cos and sin of position * base^(-2i/D) for each position and pair i, in double precision: two of (context, D/2)"
-    if head_size % 2: raise ValueError(f"rotary position turns pairs: the head size must be even, got {head_size}: try {head_size + 1}")
+def angles(context: int,               # positions 0 ... context - 1
+           head_size: int,             # D, even
+           base: float = 10000.0,      # the slowest pair takes about 2 pi base steps to come round
+           ) -> tuple[Array, Array]:
+    """cos and sin of position * base^(-2i/D) for each position and pair i, (context, D/2) each,
+    in double precision; ValueError for an odd head size"""
+    if head_size % 2:
+        raise ValueError(f"rotary position turns pairs: the head size must be even, "
+                         f"got {head_size}: try {head_size + 1}")
     angle = np.arange(context)[:, None] * base ** (-np.arange(0, head_size, 2) / head_size)
     return xp.asarray(np.cos(angle)), xp.asarray(np.sin(angle))
 
 # %% ../nbs/08_rope.ipynb #56700d5b
-def rotate(x, cos, sin):   # (..., T, D), (T, D/2), (T, D/2)
-    "Turn the pairs (x[i], x[i + D/2]); the backward pass is the turn back, `rotate(dy, cos, -sin)`"
-    cos, sin = cos.astype(x.real.dtype), sin.astype(x.real.dtype)      # the tables follow the weights' precision
+def rotate(x: Array, cos: Array, sin: Array) -> Array:
+    """Turn the pairs (x[i], x[i + D/2]) of x, (..., T, D), by tables of (T, D/2);
+    the backward pass is the turn back, `rotate(dy, cos, -sin)`"""
+    cos, sin = cos.astype(x.real.dtype), sin.astype(x.real.dtype)   # in the weights' precision
     half = cos.shape[-1]
-    y, partner = xp.empty_like(x, order="C"), xp.empty_like(x, order="C")    # without gaps, which x may have
+    y = xp.empty_like(x, order="C")                                 # without gaps, which x may have
+    partner = xp.empty_like(y)
     xp.multiply(x[..., half:], -sin, out=partner[..., :half])
     xp.multiply(x[..., :half], sin, out=partner[..., half:])
     xp.multiply(x, xp.concatenate([cos, cos], -1), out=y)
@@ -32,6 +38,6 @@ def rotate(x, cos, sin):   # (..., T, D), (T, D/2), (T, D/2)
     return y
 
 # %% ../nbs/08_rope.ipynb #cda98bb1
-def half_split_order(head_size):
-    "The permutation P with interleaved(x)[P] = half_split(x[P]): even places first, then the odd ones"
+def half_split_order(head_size: int) -> np.ndarray:
+    "The order P with interleaved(x)[P] = half_split(x[P]): even places, then odd ones, (D) indices"
     return np.concatenate([np.arange(0, head_size, 2), np.arange(1, head_size, 2)])
