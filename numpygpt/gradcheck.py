@@ -26,7 +26,7 @@ from .module import Flat, Module
 
 # %% ../nbs/02_gradcheck.ipynb #5ad2007f
 class Pair(Module):
-    "A function and its `_bwd`, as a Module; backward needs what `keep` says, inputs 'x' or output 'y'"
+    "A function and its `_bwd`, as a Module; `keep` what backward needs, inputs 'x' or output 'y'"
     def __init__(self, function: Callable, bwd: Callable, keep: str = "x"):
         self.function, self.bwd, self.keep = function, bwd, keep
 

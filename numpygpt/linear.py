@@ -8,29 +8,30 @@ __all__ = ['Linear']
 # %% ../nbs/03_linear.ipynb #0d0f0786
 import math
 
-from .backend import xp
+import numpy as np
+
+from .backend import Array, xp
 from .module import Module, rows
 
 # %% ../nbs/03_linear.ipynb #41e84176
 class Linear(Module):
-    "y = x W + b over the last axis, (..., n_in) to (..., n_out)"
-    def __init__(self,
-                 n_in,          # width of the input
-                 n_out,         # width of the output
-                 rng,           # a numpy Generator, for W's initial values
-                 bias=True,     # whether to add b, which starts at zero
-                 std=None):     # of W's initial values, 1/sqrt(n_in) unless told
+    """y = x W + b over the last axis, (..., n_in) to (..., n_out)
+
+    W, (n_in, n_out), starts normal with a standard deviation of `std`, 1/sqrt(n_in) unless told;
+    b, (n_out,), starts at zero, and is left out without `bias`."""
+    def __init__(self, n_in: int, n_out: int, rng: np.random.Generator, bias: bool = True,
+                 std: float | None = None):
         self.param(W=rng.normal(0, 1 / math.sqrt(n_in) if std is None else std, (n_in, n_out)))
         self.bias = bias
         if bias: self.param(b=xp.zeros(n_out))
 
-    def forward(self, x):                                    # (..., n_in)
+    def forward(self, x: Array) -> Array:                    # (..., n_in)
         self.save(x)
         y = rows(x) @ self.W
         if self.bias: y += self.b
         return y.reshape(*x.shape[:-1], -1)                  # (..., n_out)
 
-    def backward(self, dy):                                  # (..., n_out)
+    def backward(self, dy: Array) -> Array:                  # (..., n_out)
         x, = self.saved()
         self.dW += rows(x).T @ rows(dy)
         if self.bias: self.db += rows(dy).sum(0)
