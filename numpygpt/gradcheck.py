@@ -344,10 +344,12 @@ def wrong(what: Any, name: str, thought: str, replaces: str = "backward") -> Cal
 # %% ../nbs/02_gradcheck.ipynb #5d0c71a2
 @cache
 def _meet(path):   # a chapter's
-    "Run the mistakes of a chapter among the names of its module"
-    chapter = Chapter(path)
+    "Run the mistakes of a chapter among the names of its module; they go before all others"
+    chapter, others = Chapter(path), WRONG[:]
     module = import_module(f"numpygpt.{chapter.module}")
+    WRONG.clear()
     chapter.run("mistake", {**vars(module), "wrong": wrong})
+    for w in others: wrong(w.what, w.name, w.thought, w.replaces)(w.code)
 
 def wrongs(what: Any = None) -> list[Wrong]:
     "Wrong versions of a class or function, from its chapter and by hand; all there are unless told"
