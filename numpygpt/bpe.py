@@ -11,54 +11,74 @@ __all__ = ['PATTERN', 'Tokenizer', 'CharTokenizer', 'WordTokenizer', 'pre_tokens
 import json
 import re
 from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from heapq import heappop, heappush
 from operator import add
 from pathlib import Path
+from typing import Any
 
 # %% ../nbs/12_bpe.ipynb #f678c3b3
 class Tokenizer:
     "What the three tokenizers share: `encode`, `decode`, `vocab_size`, `save`, `load`"
-    kind = None     # what the file calls it
+    kind = ""                                                # what the file calls it
+    tokens: list[Any]                                        # what each id stands for
 
-    def __repr__(self): return f"{type(self).__name__}({self.vocab_size} tokens)"
+    @property
+    def vocab_size(self) -> int: return len(self.tokens)
+    def encode(self, text: str) -> list[int]: raise NotImplementedError
 
-    def _ids(self, ids):
+    def decode(self, ids: Iterable[int]) -> str:
+        "The text of these ids; ValueError names one that is none of this tokenizer's"
+        return "".join([self.tokens[i] for i in self._ids(ids)])
+
+    def __repr__(self) -> str: return f"{type(self).__name__}({self.vocab_size} tokens)"
+
+    def _ids(self, ids: Iterable[int]) -> list[int]:
         "`ids` as a list of ints, checked"
         ids = ids.tolist() if hasattr(ids, "tolist") else list(ids)
         if ids and not 0 <= min(ids) <= max(ids) < self.vocab_size:
             bad = next(i for i in ids if not 0 <= i < self.vocab_size)
-            raise ValueError(f"token id {bad} is outside this tokenizer's vocabulary of {self.vocab_size}: "
-                             "decode with the tokenizer that made the ids")
+            raise ValueError(f"token id {bad} is outside this tokenizer's vocabulary of "
+                             f"{self.vocab_size}: decode with the tokenizer that made the ids")
         return ids
 
-    def save(self, path):   # a file name, or a folder that gets a tokenizer.json
-        "Write one JSON file"
-        path = Path(path)
-        if path.is_dir(): path = path / "tokenizer.json"
-        path.write_text(json.dumps(self._to_json(), indent=1), encoding="utf-8")
+    def save(self, path: str | Path) -> None:
+        "Write one JSON file: `path`, or tokenizer.json in the folder `path`"
+        _place(path).write_text(json.dumps(self._to_json(), indent=1), encoding="utf-8")
 
     @classmethod
-    def load(cls, path):   # a file, or a folder with a tokenizer.json
-        "Read what `save` wrote"
+    def load(cls, path: str | Path) -> "Tokenizer":
+        "Read what `save` wrote; ValueError where it is another kind of tokenizer, or damaged"
         path, kind, found = _json(path)
-        if kind != cls.kind: raise ValueError(f"{path} holds a {kind} tokenizer, not {cls.kind}: use load_tokenizer, which reads any")
+        if kind != cls.kind:
+            raise ValueError(f"{path} holds a {kind} tokenizer, not {cls.kind}: use load_tokenizer")
         try: return cls._from_json(found)
         except (KeyError, TypeError, AttributeError, IndexError) as e:
-            raise ValueError(f"{path} lacks a part of a {kind} tokenizer ({e!r}): save the tokenizer again") from None
+            raise ValueError(f"{path} lacks a part of a {kind} tokenizer ({e!r}): "
+                             "save the tokenizer again") from None
+
+    def _to_json(self) -> dict: raise NotImplementedError
+    @classmethod
+    def _from_json(cls, found: dict) -> "Tokenizer": raise NotImplementedError
 
 # %% ../nbs/12_bpe.ipynb #1a15555e
-def _json(path):
+def _place(path: str | Path) -> Path:
+    "The file itself, or tokenizer.json in a folder"
+    return Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
+
+def _json(path: str | Path) -> tuple[Path, str, dict[str, Any]]:
     "(path, kind, contents) of a tokenizer file, or of tokenizer.json in a folder"
-    path = Path(path)
-    if path.is_dir(): path = path / "tokenizer.json"
-    if not path.is_file(): raise FileNotFoundError(f"there is no tokenizer file {path}: save one with tokenizer.save(path)")
+    path = _place(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no tokenizer file {path}: make one with tokenizer.save")
     try: found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as e:     # bad JSON, or bad UTF-8
-        raise ValueError(f"{path} is not complete JSON ({e}): it was cut off or damaged; save the tokenizer again") from None
+        raise ValueError(f"{path} is not complete JSON ({e}): it was cut off or damaged; "
+                         "save the tokenizer again") from None
     model = found.get("model") if isinstance(found, dict) else None
     if not isinstance(model, dict) or "type" not in model:
-        raise ValueError(f"{path} is JSON but holds no tokenizer: it needs an entry 'model' with a 'type'")
+        raise ValueError(f"{path} holds no tokenizer: it needs an entry 'model' with a 'type'")
     return path, model["type"], found
 
 # %% ../nbs/12_bpe.ipynb #400a7206
@@ -66,91 +86,86 @@ class CharTokenizer(Tokenizer):
     "One token per character; ids follow the order of the code points"
     kind = "Char"
 
-    def __init__(self, chars):   # all different
-        self.chars = list(chars)
+    def __init__(self, chars: Iterable[str]) -> None:        # all different
+        self.chars = self.tokens = list(chars)
         self.index = {c: i for i, c in enumerate(self.chars)}
 
     @classmethod
-    def train(cls, text):
+    def train(cls, text: str) -> "CharTokenizer":
         "The alphabet of a text"
         return cls(sorted(set(text)))
 
-    @property
-    def vocab_size(self): return len(self.chars)
-
-    def encode(self, text):
+    def encode(self, text: str) -> list[int]:
         "Ids of the characters; ValueError names one that is not in the alphabet"
         try: return list(map(self.index.__getitem__, text))
         except KeyError as e:
-            raise ValueError(f"the character {e.args[0]!r} is not among the {self.vocab_size} this tokenizer was trained on: "
-                             "train it on text that has it, take it out, or use BPETokenizer, which knows every character") from None
+            raise ValueError(f"the character {e.args[0]!r} is not among the {self.vocab_size} "
+                             "this tokenizer was trained on: train it on text that has it, take "
+                             "it out, or use BPETokenizer, which knows every character") from None
 
-    def decode(self, ids): return "".join([self.chars[i] for i in self._ids(ids)])
-
-    def _to_json(self): return {"model": {"type": self.kind, "chars": self.chars}}
-
+    def _to_json(self) -> dict: return {"model": {"type": self.kind, "chars": self.chars}}
     @classmethod
-    def _from_json(cls, found): return cls(found["model"]["chars"])
+    def _from_json(cls, found: dict) -> Tokenizer: return cls(found["model"]["chars"])
 
 # %% ../nbs/12_bpe.ipynb #4a3de3c5
 class WordTokenizer(Tokenizer):
-    "One token per word, and one per space or mark between words; what is unknown becomes `<unk>`, id 0"
+    "One token per word, and per space or mark between words; what is unknown becomes `<unk>`, id 0"
     kind = "Word"
-    unk = "<unk>"
 
-    def __init__(self, words):   # without `<unk>`, all different
-        self.words = [self.unk, *words]
+    def __init__(self, words: Iterable[str]) -> None:        # without `<unk>`, all different
+        self.words = self.tokens = ["<unk>", *words]
         self.index = {w: i for i, w in enumerate(self.words) if i}
 
     @staticmethod
-    def split(text): return re.findall(r"\w+|\W", text)
+    def split(text: str) -> list[str]:
+        "Words, and each single character between them; joined together they are the text again"
+        return re.findall(r"\w+|\W", text)
 
     @classmethod
-    def train(cls, text, min_count=1, max_size=None):   # max_size counts `<unk>`
-        "The most frequent words first, in the order of the code points among equals"
-        if max_size is not None and max_size < 2: raise ValueError(f"max_size ({max_size}) must leave room for <unk> and a word: at least 2")
+    def train(cls, text: str, min_count: int = 1, max_size: int | None = None) -> "WordTokenizer":
+        """The words that occur `min_count` times or more, the most frequent first, in the order of
+        the code points among equals; with `<unk>`, no more than `max_size`"""
+        if max_size is not None and max_size < 2:
+            raise ValueError(f"max_size ({max_size}) must be at least 2: <unk> and a word")
         counts = Counter(cls.split(text))
-        words = sorted((w for w, n in counts.items() if n >= min_count), key=lambda w: (-counts[w], w))
-        return cls(words[:None if max_size is None else max_size - 1])
+        often = [w for w in sorted(counts, key=lambda w: (-counts[w], w)) if counts[w] >= min_count]
+        return cls(often[:None if max_size is None else max_size - 1])
 
-    @property
-    def vocab_size(self): return len(self.words)
-
-    def encode(self, text):
+    def encode(self, text: str) -> list[int]:
         "Ids of words and of what lies between them; 0 for those that are unknown"
         return [self.index.get(w, 0) for w in self.split(text)]
 
-    def decode(self, ids): return "".join([self.words[i] for i in self._ids(ids)])
-
-    def _to_json(self): return {"model": {"type": self.kind, "words": self.words[1:]}}
-
+    def _to_json(self) -> dict: return {"model": {"type": self.kind, "words": self.words[1:]}}
     @classmethod
-    def _from_json(cls, found): return cls(found["model"]["words"])
+    def _from_json(cls, found: dict) -> Tokenizer: return cls(found["model"]["words"])
 
 # %% ../nbs/12_bpe.ipynb #67928a23
-PATTERN = r"'(?:[dmst]|ll|re|ve)(?!\p{L})| ?[\p{L}\p{M}]+| ?\p{N}+| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s"
-
+PATTERN = (r"'(?:[dmst]|ll|re|ve)(?!\p{L})| ?[\p{L}\p{M}]+| ?\p{N}+"
+           r"| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s")
 
 @lru_cache
-def _compiled(pattern):
-    "The split pattern, checked: no capturing group, and no empty match, which would cut between all characters"
+def _compiled(pattern: str) -> Any:
+    "The split pattern, checked: no capturing group, and no empty match between all characters"
     import regex
+    about = f"the split pattern {pattern!r}"
     try: found = regex.compile(pattern)
-    except regex.error as e: raise ValueError(f"the split pattern {pattern!r} is no regular expression: {e}") from None
-    if found.groups: raise ValueError(f"the split pattern {pattern!r} has a capturing group: write (?:...) instead of (...)")
-    if found.fullmatch(""): raise ValueError(f"the split pattern {pattern!r} matches the empty string: every alternative must take a character")
+    except regex.error as e: raise ValueError(f"{about} is no regular expression: {e}") from None
+    if found.groups: raise ValueError(f"{about} has a capturing group: write (?:...), not (...)")
+    if found.fullmatch(""):
+        raise ValueError(f"{about} matches the empty string: every alternative must take something")
     return found
 
-
-def pre_tokens(text, pattern=PATTERN):   # pattern: in the syntax of the package `regex`
-    "`text` cut into the pieces that merges never cross; joined together they are the text again"
+def pre_tokens(text: str, pattern: str = PATTERN) -> list[str]:
+    """`text` cut into the pieces that merges never cross; joined together they are the text again.
+    `pattern` is in the syntax of the package `regex`; ValueError where it leaves something out"""
     pieces = _compiled(pattern).findall(text)
     if sum(map(len, pieces)) != len(text):
-        raise ValueError(f"the split pattern {pattern!r} leaves out part of the text: add an alternative for what it skips, such as |\\s|.")
+        raise ValueError(f"the split pattern {pattern!r} leaves out part of the text: "
+                         "add an alternative for what it skips, such as |\\s|.")
     return pieces
 
 # %% ../nbs/12_bpe.ipynb #769cf3aa
-def merge(ids, pair, new):
+def merge(ids: list[int], pair: tuple[int, int], new: int) -> list[int]:
     "The ids with every occurrence of the pair replaced by `new`, from the left"
     out, i = [], 0
     while i < len(ids):
@@ -160,41 +175,50 @@ def merge(ids, pair, new):
     return out
 
 # %% ../nbs/12_bpe.ipynb #2e661893
-def naive_merges(words, n):   # words: {bytes: how often}
+def naive_merges(words: Mapping[bytes, int], n: int) -> list[tuple[int, int]]:
     "What `train_merges` computes, by the book: recount everything after each merge"
-    texts, merges = [(list(w), k) for w, k in words.items()], []
+    texts, merges = [(list(w), k) for w, k in words.items()], list[tuple[int, int]]()
     while len(merges) < n:
-        counts = Counter()
+        counts: Counter[tuple[int, int]] = Counter()
         for ids, k in texts:
-            for pair in set(zip(ids, ids[1:])): counts[pair] += k * (len(ids) - len(merge(ids, pair, -1)))
-        pair = min(counts, key=lambda p: (-counts[p], p), default=None)
-        if pair is None or counts[pair] < 2: break
-        texts = [(merge(ids, pair, 256 + len(merges)), k) for ids, k in texts]
-        merges.append(pair)
+            for pair in set(zip(ids, ids[1:])):
+                counts[pair] += k * (len(ids) - len(merge(ids, pair, -1)))
+        best = min(counts, key=lambda p: (-counts[p], p), default=None)
+        if best is None or counts[best] < 2: break
+        texts = [(merge(ids, best, 256 + len(merges)), k) for ids, k in texts]
+        merges.append(best)
     return merges
 
 # %% ../nbs/12_bpe.ipynb #d8703065
-def pair_counts(word):   # a str whose characters are token ids
-    "How many merges each pair of neighbours allows in this word: overlapping occurrences count once"
-    counts = {}                                              # words are short: to make a Counter takes longer than to count
+def pair_counts(word: str) -> dict[str, int]:
+    "How many merges each pair allows in a word of ids as characters; overlaps count once"
+    counts: dict[str, int] = {}              # words are short: making a Counter takes longer
     for pair in map(add, word, word[1:]): counts[pair] = counts.get(pair, 0) + 1
     for pair, n in counts.items():
         if n > 1 and pair[0] == pair[1]: counts[pair] = word.count(pair)
     return counts
 
-# %% ../nbs/12_bpe.ipynb #407d8264
-def train_merges(words, n):   # words: {bytes: how often}; n: merges wanted
-    "The first `n` merges as pairs of ids: the highest count first, the smallest ids among equals; fewer when no pair occurs twice"
-    texts, times = [w.decode("latin-1") for w in words], list(words.values())
-    total, where, merges = defaultdict(int), defaultdict(set), []
+# %% ../nbs/12_bpe.ipynb #d12b00c5
+def _books(texts: list[str], times: list[int]) -> tuple[dict[str, int], dict[str, set[int]]]:
+    "How often each pair can be merged in all words together, and the words in which it stands"
+    total: dict[str, int] = defaultdict(int)
+    where: dict[str, set[int]] = defaultdict(set)
     for i, word in enumerate(texts):
         for pair, k in pair_counts(word).items():
             total[pair] += k * times[i]
             where[pair].add(i)
-    heap = sorted((-k, pair) for pair, k in total.items())                      # sorted: a heap already
+    return total, where
+
+# %% ../nbs/12_bpe.ipynb #407d8264
+def train_merges(words: Mapping[bytes, int], n: int) -> list[tuple[int, int]]:
+    """The first `n` merges as pairs of ids: the highest count first, the smallest ids among
+    equals; fewer when no pair occurs twice. `words` says how often each occurs"""
+    texts, times = [w.decode("latin-1") for w in words], list(words.values())
+    (total, where), merges = _books(texts, times), list[tuple[int, int]]()
+    heap = sorted((-k, pair) for pair, k in total.items())   # sorted: a heap already
     while heap and len(merges) < n:
         k, pair = heappop(heap)
-        if -k != total[pair]: heappush(heap, (-total[pair], pair)); continue    # out of date: too high
+        if -k != total[pair]: heappush(heap, (-total[pair], pair)); continue   # it was too high
         if -k < 2: break
         new, fresh = chr(256 + len(merges)), set()
         merges.append((ord(pair[0]), ord(pair[1])))
@@ -211,20 +235,24 @@ def train_merges(words, n):   # words: {bytes: how often}; n: merges wanted
 
 # %% ../nbs/12_bpe.ipynb #2f3b4b5a
 class Merges:
-    "The merges, applied to one piece: `tokens` (bytes by id), `ids(bytes)`, and `word(str)` with a memory"
-    long = 1000     # bytes: a longer piece is merged rule by rule, a shorter one by lowest rank (the results are equal)
+    "The merges, applied to one piece: `tokens` (bytes by id), `ids(bytes)`, `word(str)` remembered"
+    long = 1000     # bytes: longer pieces are merged rule by rule, others by lowest rank, alike
 
-    def __init__(self, pairs):   # pairs of ids; pair r makes the id 256 + r
-        self.pairs, self.tokens, self.rules, self.known = [], [bytes([b]) for b in range(256)], {}, {}
+    def __init__(self, pairs: Iterable[Sequence[int]]) -> None:
+        "`pairs` of ids; pair r makes the id 256 + r. ValueError where a part is not made before"
+        self.pairs, self.tokens = list[tuple[int, int]](), [bytes([b]) for b in range(256)]
+        self.rules, self.known = dict[str, str](), dict[str, list[int]]()      # by pair, by piece
         for a, b in pairs:
             a, b, new = int(a), int(b), len(self.tokens)
-            if not 0 <= min(a, b) <= max(a, b) < new: raise ValueError(f"merge {new - 256} joins ({a}, {b}), but only ids below {new} exist before it")
+            if not 0 <= min(a, b) <= max(a, b) < new:
+                raise ValueError(f"merge {new - 256} joins ({a}, {b}), "
+                                 f"but only ids below {new} exist before it")
             self.pairs.append((a, b))
             self.tokens.append(self.tokens[a] + self.tokens[b])
             self.rules[chr(a) + chr(b)] = chr(new)
 
-    def __call__(self, word):   # a str whose characters are ids
-        "Every merge made"
+    def __call__(self, word: str) -> str:
+        "Every merge made, in a word whose characters are ids"
         if len(word) > self.long:
             for pair, new in self.rules.items(): word = word.replace(pair, new)
             return word
@@ -234,9 +262,9 @@ class Merges:
             new = min(ready)
             word = word.replace(ready[new], new)
 
-    def ids(self, data): return list(map(ord, self(data.decode("latin-1"))))
+    def ids(self, data: bytes) -> list[int]: return list(map(ord, self(data.decode("latin-1"))))
 
-    def word(self, word):
+    def word(self, word: str) -> list[int]:
         "The ids of a piece of text, remembered"
         if word not in self.known:
             if len(self.known) >= 1 << 18: self.known.clear()
@@ -244,111 +272,129 @@ class Merges:
         return self.known[word]
 
 # %% ../nbs/12_bpe.ipynb #d8cbcccf
-def _whole(text):
+def _whole(text: str) -> str:
     "The text, or an error that names what UTF-8 cannot write"
     try: text.encode("utf-8")
     except UnicodeEncodeError as e:
-        raise ValueError(f"the text has a lone surrogate {text[e.start]!r} at {e.start}, half of a character, which UTF-8 cannot write: "
-                         "take it out, or give the raw bytes to encode_bytes") from None
+        raise ValueError(f"the text has a lone surrogate {text[e.start]!r} at {e.start}, half of a "
+                         "character, which UTF-8 cannot write: take it out, or give the raw bytes "
+                         "to encode_bytes") from None
     return text
 
+def _special_ids(names: Sequence[str], tokens: list[bytes]) -> dict[str, int]:
+    "The ids of the special tokens, behind all others"
+    if len(set(names)) < len(names) or any(not s or s.encode() in tokens for s in names):
+        raise ValueError("special tokens must be different, not empty, and not tokens already; "
+                         f"got {names}")
+    return {s: len(tokens) + i for i, s in enumerate(names)}
 
-def _parts(text, special):
+def _parts(text: str, special: Collection[str]) -> list[str]:
     "The text cut at its special tokens, the longest where several begin"
     if not special: return [text]
-    return re.split("(%s)" % "|".join(map(re.escape, sorted(special, key=len, reverse=True))), text)
+    longest_first = sorted(special, key=len, reverse=True)
+    return re.split("(%s)" % "|".join(map(re.escape, longest_first)), text)
+
+# %% ../nbs/12_bpe.ipynb #d12c0de8
+def _encode(text: str, special: Mapping[str, int], rules: Merges, pattern: str) -> list[int]:
+    "The ids of a text, special tokens included"
+    ids = []
+    for part in _parts(text, special):
+        if part in special: ids.append(special[part]); continue
+        for word in pre_tokens(part, pattern): ids += rules.word(word)
+    return ids
 
 # %% ../nbs/12_bpe.ipynb #7c89809a
 class BPETokenizer(Tokenizer):
-    "Byte-pair encoding: ids 0..255 are the bytes, then the merges in order, then the special tokens"
+    "Byte-pair encoding: ids 0 to 255 are the bytes, then the merges in order, then special tokens"
     kind = "BPE"
 
-    def __init__(self, merges, special_tokens=(), pattern=PATTERN):   # merges: pairs of ids, in order
-        self.rules, self.special_tokens, self.pattern = Merges(merges), list(special_tokens), pattern
-        known, special = self.rules.tokens, self.special_tokens
-        if len(set(special)) < len(special) or any(not s or s.encode() in known for s in special):
-            raise ValueError(f"special tokens must be different, not empty, and not tokens already; got {special}")
-        self.tokens, self.special = known + [s.encode() for s in special], {s: len(known) + i for i, s in enumerate(special)}
+    def __init__(self, merges: Iterable[Sequence[int]],      # pairs of ids, in order
+                 special_tokens: Iterable[str] = (), pattern: str = PATTERN) -> None:
+        self.rules, self.pattern = Merges(merges), pattern
+        self.merges = self.rules.pairs
+        self.special_tokens = list(special_tokens)
+        self.special = _special_ids(self.special_tokens, self.rules.tokens)
+        self.tokens = self.rules.tokens + [s.encode() for s in self.special_tokens]
 
     @classmethod
-    def train(cls, text, vocab_size, special_tokens=(), pattern=PATTERN):
-        "Learn merges until there are `vocab_size` tokens, or fewer if no pair of neighbours occurs twice any more"
-        start, counts = cls((), special_tokens, pattern), Counter()
+    def train(cls, text: str, vocab_size: int, special_tokens: Iterable[str] = (),
+              pattern: str = PATTERN) -> "BPETokenizer":
+        "Learn merges until there are `vocab_size` tokens, or until no pair occurs twice any more"
+        start, counts = cls((), special_tokens, pattern), Counter[str]()
         if not start.vocab_size <= vocab_size <= 0x110000:
-            raise ValueError(f"vocab_size ({vocab_size}) must be from {start.vocab_size} (256 bytes and {len(start.special)} special tokens) to {0x110000}")
+            raise ValueError(f"vocab_size ({vocab_size}) must be from {start.vocab_size} (256 bytes"
+                             f" and {len(start.special)} special tokens) to {0x110000}")
         for part in _parts(_whole(text), start.special):
             if part not in start.special: counts.update(pre_tokens(part, pattern))
-        return cls(train_merges({w.encode(): n for w, n in counts.items()}, vocab_size - start.vocab_size), special_tokens, pattern)
+        words = {w.encode(): n for w, n in counts.items()}
+        merges = train_merges(words, vocab_size - start.vocab_size)
+        return cls(merges, start.special_tokens, pattern)
 
-    vocab_size = property(lambda self: len(self.tokens))
-    merges = property(lambda self: self.rules.pairs)
-
-    def encode(self, text, special=True):
+    def encode(self, text: str, special: bool = True) -> list[int]:
         "Token ids of a text; a special token in it becomes its one id, unless `special` is False"
-        return self._encode(_whole(text), self.special if special else {})
+        return _encode(_whole(text), self.special if special else {}, self.rules, self.pattern)
 
-    def encode_bytes(self, data, special=True):
+    def encode_bytes(self, data: bytes, special: bool = True) -> list[int]:
         "Token ids of any bytes, UTF-8 or not; equal to `encode` where they are the UTF-8 of a text"
-        return self._encode(bytes(data).decode("utf-8", "surrogateescape"), self.special if special else {})
+        text = bytes(data).decode("utf-8", "surrogateescape")
+        return _encode(text, self.special if special else {}, self.rules, self.pattern)
 
-    def _encode(self, text, special):
-        ids = []
-        for part in _parts(text, special):
-            if part in special: ids.append(special[part])
-            else:
-                for word in pre_tokens(part, self.pattern): ids += self.rules.word(word)
-        return ids
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        return b"".join([self.tokens[i] for i in self._ids(ids)])
 
-    def decode_bytes(self, ids): return b"".join([self.tokens[i] for i in self._ids(ids)])
-
-    def decode(self, ids):
+    def decode(self, ids: Iterable[int]) -> str:
         "The text; bytes that are not whole UTF-8 characters, as at a cut, show as U+FFFD"
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
-    def _to_json(self): return hugging_face(self)
-
+    def _to_json(self) -> dict: return hugging_face(self)
     @classmethod
-    def _from_json(cls, found): return cls(*from_hugging_face(found))
+    def _from_json(cls, found: dict) -> Tokenizer: return cls(*from_hugging_face(found))
 
 # %% ../nbs/12_bpe.ipynb #43435d4e
-def byte_alphabet():
+def byte_alphabet() -> list[str]:
     "The printable character by which Hugging Face and GPT-2 files write each of the 256 bytes"
     shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = iter(range(256, 512))
     return [chr(b) if b in shown else chr(next(hidden)) for b in range(256)]
 
 # %% ../nbs/12_bpe.ipynb #9f69a79b
-def hugging_face(tok):
+_BYTE_LEVEL = dict(type="ByteLevel", add_prefix_space=False, trim_offsets=True, use_regex=False)
+_SPECIAL = dict(single_word=False, lstrip=False, rstrip=False, normalized=False, special=True)
+_PLAIN = dict(dropout=None, unk_token=None, continuing_subword_prefix=None, end_of_word_suffix=None,
+              fuse_unk=False, byte_fallback=False, ignore_merges=False)
+
+def hugging_face(tok: BPETokenizer) -> dict[str, Any]:
     "A `BPETokenizer` as the contents of a tokenizer.json that Hugging Face `tokenizers` reads"
     letters = byte_alphabet()
     names = ["".join([letters[b] for b in token]) for token in tok.rules.tokens]
-    if len(set(names)) < len(names): raise ValueError("two merges make the same bytes, so the file would be ambiguous: train the merges in order")
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    split = {"type": "Split", "pattern": {"Regex": tok.pattern}, "behavior": "Isolated", "invert": False}
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    model = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None,
-             "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
-             "vocab": {name: i for i, name in enumerate(names)}, "merges": [f"{names[a]} {names[b]}" for a, b in tok.merges]}
+    if len(set(names)) < len(names):
+        raise ValueError("two merges make the same bytes, so the file would be ambiguous: "
+                         "train the merges in order")
+    split = dict(type="Split", pattern={"Regex": tok.pattern}, behavior="Isolated", invert=False)
     return {"version": "1.0", "truncation": None, "padding": None,
-            "added_tokens": [{"id": i, "content": s, **flags} for s, i in tok.special.items()],
-            "normalizer": None, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]},
-            "post_processor": None, "decoder": byte_level, "model": model}
+            "added_tokens": [{"id": i, "content": s, **_SPECIAL} for s, i in tok.special.items()],
+            "normalizer": None,
+            "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, _BYTE_LEVEL]},
+            "post_processor": None, "decoder": _BYTE_LEVEL,
+            "model": {"type": "BPE", **_PLAIN, "vocab": {name: i for i, name in enumerate(names)},
+                      "merges": [f"{names[a]} {names[b]}" for a, b in tok.merges]}}
 
-
-def from_hugging_face(found):
+# %% ../nbs/12_bpe.ipynb #c4ac31a2
+def from_hugging_face(found: dict[str, Any]) -> tuple[list[tuple[int, int]], list[str], str]:
     "(merges, special tokens, pattern) from the contents of such a file"
     vocab = found["model"]["vocab"]
     if any(vocab.get(c) != i for i, c in enumerate(byte_alphabet())):
-        raise ValueError("this BPE file does not number the bytes from 0 to 255, so BPETokenizer did not write it: read it with Hugging Face tokenizers")
+        raise ValueError("this BPE file does not number the bytes from 0 to 255, so BPETokenizer "
+                         "did not write it: read it with Hugging Face tokenizers")
     merges = [m.split(" ") if isinstance(m, str) else m for m in found["model"]["merges"]]
     special = sorted(found["added_tokens"], key=lambda t: t["id"])
-    return ([(vocab[a], vocab[b]) for a, b in merges], [t["content"] for t in special],
-            found["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"])
+    pattern = found["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"]
+    return [(vocab[a], vocab[b]) for a, b in merges], [t["content"] for t in special], pattern
 
-# %% ../nbs/12_bpe.ipynb #c4ac31a2
-def load_tokenizer(path):   # a file, or a folder with a tokenizer.json
-    "Read a tokenizer of any of the three kinds"
+def load_tokenizer(path: str | Path) -> Tokenizer:
+    "Read a tokenizer of any of the three kinds from a file, or from tokenizer.json in a folder"
     path, kind, _ = _json(path)
     kinds = {t.kind: t for t in (CharTokenizer, WordTokenizer, BPETokenizer)}
-    if kind not in kinds: raise ValueError(f"{path} holds a {kind} tokenizer: only {', '.join(kinds)} can be read")
+    if kind not in kinds:
+        raise ValueError(f"{path} holds a {kind} tokenizer: only {', '.join(kinds)} can be read")
     return kinds[kind].load(path)
