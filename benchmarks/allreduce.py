@@ -1,7 +1,7 @@
 """The all-reduce of a gradient between ranks on this machine, and the training steps that it belongs to.
 
 python benchmarks/allreduce.py [--seconds S]
-starts mpiexec itself, writes nbs/stored/allreduce.json, which chapter 19 shows, and prints it. Needs pip install "numpygpt[mpi]"."""
+starts mpiexec itself, writes nbs/stored/allreduce.json, which chapter 23 shows, and prints it. Needs pip install "numpygpt[mpi]"."""
 import argparse
 import json
 import os
@@ -19,7 +19,8 @@ import cases                                                 # noqa: E402
 import machine                                               # noqa: E402
 from numpygpt.module import Flat                             # noqa: E402
 from numpygpt.optimizers import AdamW, clip_grad_norm        # noqa: E402
-from numpygpt.parallel import Ranks, cut, usable_cores       # noqa: E402
+from numpygpt.ranks import Ranks       # noqa: E402
+from numpygpt.replicas import cut, usable_cores       # noqa: E402
 from numpygpt.transformer import GPT                         # noqa: E402
 
 OUT = Path(__file__).resolve().parents[1] / "nbs" / "stored" / "allreduce.json"

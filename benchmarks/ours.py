@@ -7,13 +7,15 @@ from threadpoolctl import threadpool_limits
 from numpygpt.activations import relu, relu_bwd
 from numpygpt.backend import get_device, xp
 from numpygpt.bpe import BPETokenizer
+from numpygpt.cost import step_flops, step_passes
 from numpygpt.data import Dataset
 from numpygpt.generate import generate
 from numpygpt.linear import Linear
 from numpygpt.losses import cross_entropy
 from numpygpt.module import Flat, Module
 from numpygpt.optimizers import SGD, AdamW, clip_grad_norm
-from numpygpt.parallel import Ranks, Replicas, cut, step_flops, step_passes
+from numpygpt.ranks import Ranks
+from numpygpt.replicas import Replicas, cut
 from numpygpt.training import Run, TrainConfig, micro_batch_size, train_step
 from numpygpt.transformer import GPT
 

@@ -1,7 +1,7 @@
 """numpygpt beside PyTorch: same machine, same threads, float32, same shapes, in turn; and beside what other NumPy systems need.
 
 python benchmarks/run.py [--quick] [--only NAME ...] [--threads N] [--seconds S] [--no-compile] [--backend cupy] [--out FILE]
-writes benchmarks/results.json, which chapter 19 shows (results_cupy.json for a GPU), and prints it as tables."""
+writes benchmarks/results.json, which chapter 20 shows (results_cupy.json for a GPU), and prints it as tables."""
 import argparse
 import json
 import os
@@ -18,7 +18,7 @@ import machine                                               # noqa: E402
 from sides import alternate, peak                            # noqa: E402
 
 from numpygpt.backend import use                             # noqa: E402
-from numpygpt.parallel import usable_cores                   # noqa: E402
+from numpygpt.replicas import usable_cores                   # noqa: E402
 
 HERE = Path(__file__).parent
 COLUMNS = {"ours": "ours", "theirs": "PyTorch", "compiled": "compiled", "ours tf32": "ours TF32", "theirs tf32": "PyTorch TF32"}

@@ -17,9 +17,10 @@ from tqdm import tqdm                                        # noqa: E402
 
 from numpygpt import checkpoint, cli                         # noqa: E402
 from numpygpt.bpe import BPETokenizer, CharTokenizer, WordTokenizer   # noqa: E402
+from numpygpt.cost import hold_memory, step_flops   # noqa: E402
 from numpygpt.data import Dataset, Windows, load_text, split_text   # noqa: E402
 from numpygpt.generate import generate                       # noqa: E402
-from numpygpt.parallel import Replicas, hold_memory, step_flops   # noqa: E402
+from numpygpt.replicas import Replicas   # noqa: E402
 from numpygpt.training import PRESETS, Run, TrainConfig, cut_log, evaluate, fit, read_log, record   # noqa: E402
 from numpygpt.transformer import GPTConfig                   # noqa: E402
 

@@ -55,7 +55,7 @@ ROWS = [
 
     row("Numpy-Transformer", "learned positions", "06_embedding", "embedding.Position", "test_certificates.py::test_layers[Position", "parity/test_layers.py::*[position", "parity/test_gpt.py::*[*learned"),
     row("Numpy-Transformer", "GELU", "04_activations", "activations.gelu activations.gelu_exact", "test_certificates.py::test_layers[gelu", "parity/test_layers.py::*[gelu"),
-    row("Numpy-Transformer", "dropout", "04_activations", "activations.Dropout", "test_certificates.py::test_layers[Dropout", "test_training.py::test_dropout", "test_parallel.py::test_dropout"),
+    row("Numpy-Transformer", "dropout", "04_activations", "activations.Dropout", "test_certificates.py::test_layers[Dropout", "test_training.py::test_dropout", "test_replicas.py::test_dropout"),
     row("Numpy-Transformer", "text before and after training", "index 26_shakespeare", "generate.stream", "test_pretrained.py::test_it_writes", "test_shakespeare_chapter.py", "slow/test_shakespeare.py::test_it_samples"),
     row("Numpy-Transformer", "saving and loading", "16_checkpoint", "checkpoint.save checkpoint.load checkpoint.resume",
         "test_training.py::test_a_stopped", "test_training.py::test_a_flipped", "test_training.py::test_a_killed", "test_training.py::test_a_signal"),
@@ -68,7 +68,7 @@ ROWS = [
         "test_transformer_options.py::test_attention_maps", "test_transformer_options.py::test_a_picture", "test_cli.py::test_attention"),
     row("Numpy-Transformer", "gradient checkpointing", "14_transformer", "transformer.Recomputed", *(f"test_transformer_options.py::{name}" for name in ("test_recomput", "test_forgetting", "test_a_recomputed")),
         "test_autograd.py::test_the_whole_gpt*[*recompute"),
-    row("Numpy-Transformer", "data parallelism", "19_speed", "parallel.Replicas", "test_parallel.py", "test_mpi_units.py", "slow/test_mpi.py"),
+    row("Numpy-Transformer", "data parallelism", "22_replicas 23_ranks", "replicas.Replicas ranks.Ranks", "test_replicas.py", "test_mpi_units.py", "slow/test_mpi.py"),
     row("Numpy-Transformer", "BERT", "29_bert", "", "test_bert.py", "test_transformer_options.py::test_without", "test_transformer_options.py::test_gradients_both"),
     row("Numpy-Transformer", "a vision transformer", "30_vit", "", "test_vit.py"),
     row("Numpy-Transformer", "fine-tuning with frozen layers", "28_finetune", "", "test_finetune.py", "test_cli.py::test_a_run_starts_from_another"),
@@ -87,7 +87,7 @@ ROWS = [
     row("numpy2gpt", "graphs drawn as DOT, PNG, SVG and PDF, in brief or verbose", "18_autograd", "autograd.plot_graph autograd.dot_source", *(f"test_autograd.py::test_{name}" for name in ("pictures", "dot", "the_colours", "goldstein"))),
     row("numpy2gpt", "a clear error where Graphviz is missing", "18_autograd", "", "test_autograd.py::test_dot_needs"),
 
-    row("Speed", "seven settings of these systems, timed here beside cited figures", "19_speed", "parallel.step_flops", "test_benchmarks.py"),
+    row("Speed", "seven settings of these systems, timed here beside cited figures", "20_cost", "cost.step_flops", "test_benchmarks.py"),
 ]
 
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from fake_device import Device
 
-from numpygpt import parallel
+from numpygpt import ranks
 from numpygpt.backend import to_cpu, using, xp
 from numpygpt.gradcheck import wrongs
 from numpygpt.module import Flat
 from numpygpt.optimizers import AdamW
-from numpygpt.parallel import Alone, Ranks, Rehearsal, Replicas, agree, all_reduce, cut, one_for_all, world
+from numpygpt.ranks import Alone, Ranks, Rehearsal, agree, all_reduce, one_for_all, world
+from numpygpt.replicas import Replicas, cut
 from numpygpt.transformer import GPT, GPTConfig
 
 CONFIG = GPTConfig(vocab_size=11, context=6, n_layer=2, n_embd=16, n_head=4, n_kv_head=2, dropout=0.1)
@@ -140,7 +141,7 @@ def test_a_gpu_gradient_goes_through_the_host_or_straight(monkeypatch, aware):
         def Allreduce(self, _, a):
             seen.append(type(a).__name__)
             a[...] = a * 2
-    monkeypatch.setattr(parallel, "cuda_aware", lambda: aware)
+    monkeypatch.setattr(ranks, "cuda_aware", lambda: aware)
     monkeypatch.setattr("fake_device.Array.device", types.SimpleNamespace(synchronize=lambda: seen.append("waited")), raising=False)
     with using(Device()):
         a = xp.asarray(np.arange(4.0))
@@ -151,7 +152,7 @@ def test_a_gpu_gradient_goes_through_the_host_or_straight(monkeypatch, aware):
 
 def launched(monkeypatch, size=None, sees=None):
     "As if mpiexec had started `size` ranks, and mpi4py saw `sees` of them; None: it is not there"
-    for name in parallel.SIZES: monkeypatch.delenv(name, raising=False)
+    for name in ranks.SIZES: monkeypatch.delenv(name, raising=False)
     if size: monkeypatch.setenv("PMI_SIZE", str(size))
     mpi = types.SimpleNamespace(COMM_WORLD=types.SimpleNamespace(size=sees), Get_library_version=lambda: "Some MPI 1.0, built\nsomewhere")
     monkeypatch.setitem(sys.modules, "mpi4py", sees and types.SimpleNamespace(MPI=mpi))
@@ -160,7 +161,7 @@ def launched(monkeypatch, size=None, sees=None):
 
 def test_without_mpiexec_there_is_one_rank(monkeypatch):
     launched(monkeypatch)
-    assert isinstance(world(), Alone) and parallel.cores_each(world()) == parallel.usable_cores()
+    assert isinstance(world(), Alone) and ranks.cores_each(world()) == ranks.usable_cores()
     launched(monkeypatch, 1)
     assert world().size == 1
 
@@ -193,7 +194,7 @@ class Aborts:
                                                      (1, KeyboardInterrupt(), 1, "KeyboardInterrupt")])
 def test_an_exception_on_one_rank_ends_all(monkeypatch, capsys, rank, error, code, said):
     comm, slept = Aborts(rank), []
-    monkeypatch.setattr(parallel.time, "sleep", slept.append)
+    monkeypatch.setattr(ranks.time, "sleep", slept.append)
     with one_for_all(comm):
         print("a word")
         raise error

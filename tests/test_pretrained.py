@@ -14,7 +14,7 @@ import pytest
 
 from numpygpt import checkpoint, cli
 from numpygpt.generate import generate
-from numpygpt.parallel import Replicas
+from numpygpt.replicas import Replicas
 from numpygpt.training import evaluate, fit
 
 FOLDER = checkpoint.find(checkpoint.PRETRAINED)

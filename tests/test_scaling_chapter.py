@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from numpygpt.bpe import BPETokenizer, CharTokenizer, WordTokenizer
+from numpygpt.cost import step_flops
 from numpygpt.data import ngram_bits
-from numpygpt.parallel import step_flops
 from numpygpt.training import PRESETS, TrainConfig
 from numpygpt.transformer import GPT, GPTConfig
 

@@ -9,7 +9,7 @@ import pytest
 
 from numpygpt import checkpoint
 from numpygpt.cli import Train
-from numpygpt.parallel import Replicas
+from numpygpt.replicas import Replicas
 from numpygpt.training import PRESETS, TrainConfig, fit, read_log
 from numpygpt.transformer import GPTConfig
 

@@ -16,7 +16,7 @@ from numpygpt.bpe import CharTokenizer
 from numpygpt.data import Dataset, tinyplays
 from numpygpt.module import Flat
 from numpygpt.optimizers import OPTIMIZERS
-from numpygpt.parallel import Replicas
+from numpygpt.replicas import Replicas
 from numpygpt.training import PRESETS, Run, TrainConfig, accumulate, evaluate, fit, first_nonfinite, read_log, record
 from numpygpt.transformer import GPT, GPTConfig
 

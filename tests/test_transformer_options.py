@@ -12,7 +12,7 @@ from numpygpt.gradcheck import dot_test
 from numpygpt.losses import cross_entropy
 from numpygpt.module import Flat
 from numpygpt.optimizers import AdamW
-from numpygpt.parallel import Replicas
+from numpygpt.replicas import Replicas
 from numpygpt.rope import rotate
 from numpygpt.training import accumulate
 from numpygpt.transformer import GPT, Block, GPTConfig, Recomputed, attention_maps, plot_attention

@@ -94,7 +94,7 @@ def test_workers_on_each_rank(place, tmp_path):
 SCRIPT = """
 import os, sys, time
 from numpygpt import cli, training
-from numpygpt.parallel import world
+from numpygpt.ranks import world
 done = training.train_step
 def step(run):
     made = done(run)
@@ -186,7 +186,7 @@ def test_without_mpi4py_it_says_what_to_install(tmp_path):
 
 
 def test_cores_are_divided_among_the_ranks_of_a_machine():
-    code, out, err = finish(start(2, sys.executable, "-c", "from numpygpt.parallel import *; print(f'{world().size} {cores_each(world())} {usable_cores()}\\n', end='', flush=True)"))
+    code, out, err = finish(start(2, sys.executable, "-c", "from numpygpt.ranks import *; from numpygpt.replicas import usable_cores; print(f'{world().size} {cores_each(world())} {usable_cores()}\\n', end='', flush=True)"))
     assert code == 0, err
     lines = out.split("\n")[:-1]
     assert len(lines) == 2

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from numpygpt import optimizers, parallel
+from numpygpt import optimizers
+from numpygpt.gradcheck import wrongs
 from numpygpt.module import Flat
 from numpygpt.optimizers import AdamW
-from numpygpt.parallel import Replicas
+from numpygpt.replicas import LANES, Replicas, undisturbed, usable_cores
 from numpygpt.transformer import GPT, GPTConfig
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
 KINDS = ["thread", pytest.param("process", marks=linux)]
-CONFIG = GPTConfig(vocab_size=11, context=6, n_layer=2, n_embd=16, n_head=4, n_kv_head=2, dropout=0.1)
+CONFIG = GPTConfig(vocab_size=11, context=6, n_layer=2, n_embd=16, n_head=4, n_kv_head=2,
+                   dropout=0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -50,13 +52,14 @@ def three_steps(workers, kind, micro_batch=2):
 
 def children():
     "Processes that this one has started and that still exist"
-    listed = subprocess.run(["ps", "-o", "pid=,comm=", "--ppid", str(os.getpid())], capture_output=True, text=True).stdout
+    listed = subprocess.run(["ps", "-o", "pid=,comm=", "--ppid", str(os.getpid())],
+                            capture_output=True, text=True).stdout
     return [line for line in listed.splitlines() if not line.split()[1].startswith("ps")]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("workers", [2, 3, 4])
-@pytest.mark.parametrize("micro_batch", [2, 5, 7])           # 7, 3 and 2 pieces: of the four lanes none, one and two stay empty
+@pytest.mark.parametrize("micro_batch", [2, 5, 7])           # none, one and two lanes are empty
 def test_same_bits_for_any_number_of_workers(workers, kind, micro_batch):
     one, many = three_steps(1, kind, micro_batch), three_steps(workers, kind, micro_batch)
     for (loss, dw), (loss2, dw2) in zip(one[0], many[0]):
@@ -122,7 +125,8 @@ def test_everything_is_given_back(kind):
         assert all(p["num_threads"] == 1 for p in threadpool_info() if p["user_api"] == "blas")
     assert [(p["filepath"], p["num_threads"]) for p in threadpool_info()] == before
     assert not children()
-    assert model.head.W.base is not None and np.shares_memory(model.head.W, flat.w) and np.shares_memory(model.head.dW, flat.dw)
+    assert model.head.W.base is not None
+    assert np.shares_memory(model.head.W, flat.w) and np.shares_memory(model.head.dW, flat.dw)
     assert np.isfinite(replicas.accumulate(*batch()))         # starts anew by itself
     replicas.close()
     assert not children()
@@ -141,19 +145,22 @@ def test_an_exception_in_a_worker_comes_with_its_traceback(kind):
     flat, (x, y) = Flat(model), batch(8)
     x = np.where(x == 7, 6, x)
     bad = x.copy()
-    bad[2, 0] = 7                                            # the second micro-batch, the first worker's
+    bad[2, 0] = 7                                            # in the other worker's job
     with Replicas(model, flat, 2, kind) as replicas:
-        with pytest.raises(ZeroDivisionError, match="seven came first") as error: replicas.accumulate(bad, y, 2)
-        told = str(error.value.__cause__) if kind == "process" else "".join(map(str, error.traceback))
-        assert "test_parallel.py" in told and "forward" in told
+        with pytest.raises(ZeroDivisionError, match="seven came first") as error:
+            replicas.accumulate(bad, y, 2)
+        cause, passed = error.value.__cause__, error.traceback
+        told = str(cause) if kind == "process" else "".join(map(str, passed))
+        assert "test_replicas.py" in told and "forward" in told
         assert not children()
         flat.zero_grad()
-        after = replicas.accumulate(x, y, 2), flat.dw.copy() # usable again, and nothing is left of the failed step
+        after = replicas.accumulate(x, y, 2), flat.dw.copy() # usable, without the failed step
     model = Faulty(CONFIG, np.random.default_rng(1))
     flat = Flat(model)
     rng = model.drop.rng
     rng.integers(1 << 62)                                    # the failed step has drawn its seed
-    with Replicas(model, flat, 1) as replicas: assert replicas.accumulate(x, y, 2) == after[0] and (flat.dw == after[1]).all()
+    with Replicas(model, flat, 1) as replicas:
+        assert replicas.accumulate(x, y, 2) == after[0] and (flat.dw == after[1]).all()
 
 
 @linux
@@ -161,23 +168,24 @@ def test_a_worker_that_is_killed_is_reported():
     model, flat = parts()
     with Replicas(model, flat, 2, "process") as replicas:
         replicas.accumulate(*batch())
-        replicas.team.workers[0].kill()
-        replicas.team.workers[0].join()
+        replicas.crew.team.workers[0].kill()
+        replicas.crew.team.workers[0].join()
         with pytest.raises((RuntimeError, BrokenPipeError)): replicas.accumulate(*batch())
     assert not children()
 
 
 SCRIPT = """
 import os, signal, sys, numpy as np
-signal.signal(signal.SIGINT, signal.default_int_handler)       # a shell's background job starts with Ctrl-C ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)       # some shells ignore it
 from numpygpt.module import Flat
-from numpygpt.parallel import Replicas
+from numpygpt.replicas import Replicas
 from numpygpt.transformer import GPT, GPTConfig
-model = GPT(GPTConfig(vocab_size=11, context=6, n_layer=1, n_embd=8, n_head=2), np.random.default_rng(0))
+config = GPTConfig(vocab_size=11, context=6, n_layer=1, n_embd=8, n_head=2)
+model = GPT(config, np.random.default_rng(0))
 ids = np.zeros((8, 6), int)
 replicas = Replicas(model, Flat(model), 3, "process")
 replicas.start()
-print(*[w.pid for w in replicas.team.workers], flush=True)
+print(*[w.pid for w in replicas.crew.team.workers], flush=True)
 {end}
 """
 FOREVER = "while True: replicas.accumulate(ids, ids, 1)"
@@ -195,23 +203,28 @@ def gone(pids, seconds=10):
 
 
 @linux
-@pytest.mark.parametrize("end, send", [("replicas.accumulate(ids, ids)", None), ("1 / 0", None), ("os._exit(3)", None), (FOREVER, signal.SIGINT),
-                                       (FOREVER, signal.SIGTERM), (FOREVER, signal.SIGKILL), ("import time; time.sleep(60)", signal.SIGKILL)])
+@pytest.mark.parametrize("end, send", [
+    ("replicas.accumulate(ids, ids)", None), ("1 / 0", None), ("os._exit(3)", None),
+    (FOREVER, signal.SIGINT), (FOREVER, signal.SIGTERM), (FOREVER, signal.SIGKILL),
+    ("import time; time.sleep(60)", signal.SIGKILL)])
 def test_no_process_and_no_shared_memory_outlives_a_script(end, send):
     "Normal end without close, exception, hard exit, Ctrl-C, kill; no __main__ guard"
     before = set(os.listdir("/dev/shm"))
-    script = subprocess.Popen([sys.executable, "-c", SCRIPT.format(end=end)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    script = subprocess.Popen([sys.executable, "-c", SCRIPT.format(end=end)], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               start_new_session=True)
     pids = [int(p) for p in script.stdout.readline().split()]
     assert len(pids) == 2
     if send:
         time.sleep(0.2)
-        os.killpg(script.pid, send) if send == signal.SIGINT else script.send_signal(send)     # Ctrl-C goes to the whole group
+        if send == signal.SIGINT: os.killpg(script.pid, send)      # Ctrl-C goes to the whole group
+        else: script.send_signal(send)
     errors = script.communicate(timeout=60)[1]
     assert gone(pids)
     assert set(os.listdir("/dev/shm")) <= before
-    if send == signal.SIGINT: assert errors.endswith("KeyboardInterrupt\n") and "Process-" not in errors       # the script's word, and no worker's
-    if send is None and "0" not in end and "exit" not in end: assert script.returncode == 0 and not errors
+    if send == signal.SIGINT:                                # the script's word, and no worker's
+        assert errors.endswith("KeyboardInterrupt\n") and "Process-" not in errors
+    if end.startswith("replicas"): assert script.returncode == 0 and not errors
 
 
 @linux
@@ -219,27 +232,43 @@ def test_workers_end_when_their_replicas_are_forgotten():
     model, flat = parts()
     replicas = Replicas(model, flat, 2, "process")
     replicas.accumulate(*batch())
-    pids, limits = [w.pid for w in replicas.team.workers], replicas.limits
+    pids, limits = [w.pid for w in replicas.crew.team.workers], replicas.crew.limits
     del replicas
     assert gone(pids)
     limits.restore_original_limits()
-
-
-@linux
-@pytest.mark.skipif(not parallel.hold_memory(False), reason="the C library is not glibc")
-def test_held_memory_costs_no_page_faults():
-    script = ("import resource, sys, numpy as np; from numpygpt.parallel import hold_memory\n"
-              "if sys.argv[1] == 'held': hold_memory()\n"
-              "def use(): return sum(float((np.ones(1 << n, 'f4') + 1)[0]) for n in (16, 18, 20))\n"
-              "use(); before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-              "for _ in range(20): use()\n"
-              "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)")
-    faults = {how: int(subprocess.run([sys.executable, "-c", script, how], capture_output=True, text=True, check=True).stdout) for how in ("held", "not")}
-    assert faults["held"] < 100 and faults["held"] < faults["not"]
 
 
 def test_settings_are_checked():
     model, flat = parts()
     with pytest.raises(ValueError, match="kind must be"): Replicas(model, flat, kind="fiber")
     with pytest.raises(ValueError, match="workers must be"): Replicas(model, flat, 0)
-    assert 1 <= Replicas(model, flat).workers <= min(parallel.LANES, parallel.usable_cores())
+    assert 1 <= Replicas(model, flat).workers <= min(LANES, usable_cores())
+
+
+def shares(version, workers, holes=False):
+    "(loss, gradient) in double precision, by this version of `accumulate`"
+    model = GPT(CONFIG, np.random.default_rng(1), np.random.default_rng(3))
+    flat, (x, y) = Flat(model, "f8"), batch()
+    flat.w[:] = np.random.default_rng(4).normal(0, 0.5, len(flat))
+    if holes: y[0, 1:] = y[3, 2:] = y[5] = -1
+    with Replicas(model, flat, workers, "thread") as replicas:
+        return float(version(replicas, x, y, 2)), flat.dw.copy()
+
+
+@pytest.mark.parametrize("mistake", wrongs(Replicas), ids=lambda w: w.name)
+def test_every_wrong_version_is_caught(mistake):
+    "By other bits for another number of workers, or by another gradient than the batch's"
+    right, one = shares(Replicas.accumulate, 1, True), shares(mistake.code, 1, True)
+    several = [shares(mistake.code, n, True) for n in (2, 4)]
+    other_bits = any((dw != one[1]).any() for _, dw in several)
+    assert mistake.thought and (other_bits or np.abs(one[1] - right[1]).max() > 1e-6)
+
+
+def test_what_is_drawn_inside_is_not_missed_outside():
+    model, _ = parts()
+    before = model.drop.rng.bit_generator.state
+    with pytest.raises(KeyError):
+        with undisturbed(model):
+            model.drop.rng.random(3)
+            raise KeyError
+    assert model.drop.rng.bit_generator.state == before
