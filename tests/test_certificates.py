@@ -48,6 +48,7 @@ CASES = {
     "Attention, every size 4": (Attention(16, 4, 4, rng), N(4, 4, 16), angles(4, 4)), "Attention both ways": (Attention(24, 4, 2, rng, is_causal=False), N(2, 5, 24)),
     "cross_entropy, sure and wrong": (Loss(cross_entropy, TARGETS), 40 * N(3, 5, 7)),
     "MLP": (MLP(GPTConfig(**SMALL), rng), N(2, 5, 24)), "MLP, SwiGLU": (MLP(GPTConfig(**SMALL, activation="swiglu"), rng), N(2, 5, 24)), "Block": (Block(GPTConfig(**SMALL), rng, rng), N(2, 5, 24), TABLES),
+    "Block, dropout and biases": (Block(GPTConfig(**SMALL, dropout=0.3, attn_bias=True), rng, rng), N(2, 5, 24), TABLES),
 }
 
 
@@ -120,6 +121,19 @@ DOT_TEST_IS_BLIND = {"left on in eval mode", "= instead of +=", "scaled by 1/p",
 @pytest.mark.parametrize("w", [w for w in OF_LAYERS if w.name not in DOT_TEST_IS_BLIND], ids=lambda w: f"{w.what.__name__}: {w.name}")
 def test_the_dot_test_alone_catches_it(w):
     assert any(caught_by(wrong, *inputs, scale=0.5)["dot test"] for _, wrong, inputs in fits(w))
+
+
+@pytest.mark.parametrize("w", wrongs(Block), ids=lambda w: w.name)
+def test_a_block_that_has_all_it_can_have_shows_each_mistake(w):
+    block, *inputs = CASES["Block, dropout and biases"]
+    assert dot_test(w.apply(block), *inputs, scale=0.5) > 1e-3
+
+
+def test_a_forgotten_dropout_shows_where_there_is_some_and_nowhere_else():
+    w, = [w for w in wrongs(Block) if w.name == "dropouts forgotten"]
+    for case, seen in (("Block", False), ("Block, dropout and biases", True)):
+        block, *inputs = CASES[case]
+        assert caught_by(w.apply(block), *inputs, scale=0.5)["dot test"] == seen
 
 
 def test_the_right_versions_are_not_accused():
