@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from types import MethodType
 from typing import Any, Callable
@@ -21,7 +21,7 @@ from typing import Any, Callable
 import numpy as np
 
 from .backend import Array, to_cpu, xp
-from .course import Chapter, chapters
+from .course import chapters
 from .module import Flat, Module
 
 # %% ../nbs/02_gradcheck.ipynb #5ad2007f
@@ -128,9 +128,7 @@ def finite_difference(probe: Probe, name: str, index: tuple, h: float = 1e-5) ->
     return (values[0] - values[1]) / float((up - down).real)       # the step that was really made
 
 def complex_step(probe: Probe, name: str, index: tuple, h: float = 1e-30) -> float:
-    """Im f(x + ih) / h along one number of one tensor, for a complex probe
-
-    Nothing is subtracted, so nothing cancels (Squire & Trapp 1998)."""
+    "Im f(x + ih) / h along one number of one tensor of a complex probe (Squire & Trapp 1998)"
     x = probe.tensors[name]
     old = x[index].copy()
     x[index] = old + 1j * h
@@ -248,8 +246,7 @@ class Certificate:
     @property
     def ok(self) -> bool:
         small = all(e <= self.limits[c] for c, row in self.errors.items() for e in row.values())
-        return (small and self.rate >= 1.9 and self.one_pass <= self.limits["dot test"]
-                and self.adds)
+        return small and self.adds and self.rate >= 1.9 and self.one_pass <= self.limits["dot test"]
 
     def __repr__(self) -> str:
         width = max(map(len, self.shapes)) + 2
@@ -267,8 +264,7 @@ class Certificate:
 def against_stored(layer: Module, stored: dict[str, Array], *rest: Any) -> dict[str, float]:
     """Relative difference of each gradient from the one that PyTorch computed, by tensor
 
-    `stored` has what PyTorch was given, in0, in1, ... and w:<path> and the cotangent R, and what
-    it found, d:<tensor>. `rest` are inputs that are no arrays."""
+    `stored` has in0, in1, ..., w:<path>, R and d:<tensor>; `rest` are inputs that are no arrays."""
     inputs = [stored[f"in{i}"] for i in range(sum(k.startswith("in") for k in stored))]
     probe = Probe(layer, *inputs, *rest, dtype="f8")
     for path in probe.flat.at: probe.tensors[path][...] = xp.asarray(stored[f"w:{path}"])
@@ -303,9 +299,9 @@ def certify(layer: Module, *inputs: Any, stored: dict[str, Array] | None = None,
         errors["PyTorch"] = against_stored(layer, stored, *rest)
     largest = max([float(xp.abs(real.tensors[name]).max()) for name in real.names], default=1.0)
     return Certificate(errors, {name: g.shape for name, g in grads.items()},
-                       rate=taylor_rate(layer, *inputs, **settings),
-                       one_pass=dot_test(layer, *inputs, **settings),
-                       size=max(1.0, largest / 10), adds=_adds(real, grads))
+                       taylor_rate(layer, *inputs, **settings),
+                       dot_test(layer, *inputs, **settings),
+                       max(1.0, largest / 10), _adds(real, grads))
 
 # %% ../nbs/02_gradcheck.ipynb #2e9a8120
 @dataclass(frozen=True)
@@ -328,35 +324,41 @@ class Wrong:
             else: continue
             found += 1
         if found: return layer
-        raise ValueError(f"{self.name!r} belongs to {self.what.__name__}, and there is none in "
-                         f"this {type(layer).__name__}")
+        there = f"there is none in this {type(layer).__name__}"
+        raise ValueError(f"{self.name!r} belongs to {self.what.__name__}, and {there}")
 
-WRONG: list[Wrong] = []      # the wrong versions met so far, in order
+WRONG: list[Wrong] = []      # the wrong versions that were recorded by hand, in order
 
-def wrong(what: Any, name: str, thought: str, replaces: str = "backward") -> Callable:
+def wrong(what: Any, name: str, thought: str, replaces: str = "backward",
+          into: list[Wrong] = WRONG) -> Callable:
     "Decorator: record a function as a wrong version of `what`; the rest is as in `Wrong`"
     def record(code):
-        others = [w for w in WRONG if (w.what, w.name) != (what, name)]
-        WRONG[:] = [*others, Wrong(what, name, thought, code, replaces)]
+        others = [w for w in into if (w.what, w.name) != (what, name)]
+        into[:] = [*others, Wrong(what, name, thought, code, replaces)]
         return code
     return record
 
 # %% ../nbs/02_gradcheck.ipynb #5d0c71a2
 @cache
-def _meet(path):   # a chapter's
-    "Run the mistakes of a chapter among the names of its module; they go before all others"
-    chapter, others = Chapter(path), WRONG[:]
-    module = import_module(f"numpygpt.{chapter.module}")
-    WRONG.clear()
-    chapter.run("mistake", {**vars(module), "wrong": wrong})
-    for w in others: wrong(w.what, w.name, w.thought, w.replaces)(w.code)
+def _read():
+    "The chapters that make a module and show mistakes; their files are read once"
+    return [c for c in chapters() if c.module and c.cells("mistake")]
+
+@cache
+def _meet(chapter):
+    "The mistakes of a chapter, whose marked cells run among the names of its module"
+    found: list[Wrong] = []
+    names = vars(import_module(f"numpygpt.{chapter.module}"))
+    chapter.run("mistake", {**names, "wrong": partial(wrong, into=found)})
+    return found
 
 def wrongs(what: Any = None) -> list[Wrong]:
-    "Wrong versions of a class or function, from its chapter and by hand; all there are unless told"
-    for chapter in chapters():
-        home = f"numpygpt.{chapter.module}"
-        if chapter.module and (what is None or what.__module__ == home): _meet(chapter.path)
-    return [w for w in WRONG if what is None or w.what is what]
+    "Wrong versions of a class or function, those in chapters, then those by hand; all unless told"
+    def of(chapter):
+        if what is None or what.__module__ == f"numpygpt.{chapter.module}": return True
+        return any(f"wrong({what.__name__}," in cell for _, cell in chapter.cells("mistake"))
+    found = [w for chapter in _read() if of(chapter) for w in _meet(chapter)]
+    return [w for w in found + WRONG if what is None or w.what is what]
 
 # %% ../nbs/02_gradcheck.ipynb #268e6b11
 def _notices(check):
@@ -384,9 +386,7 @@ def caught_by(layer: Module, *inputs: Any, scale: float = 1.0, seed: int = 0) ->
 # %% ../nbs/02_gradcheck.ipynb #fbb0df6e
 def kill_table(layer: Module, *inputs: Any, what: Any = None, scale: float = 1.0,
                seed: int = 0) -> str:
-    """Which check catches which wrong version of `what`, as text; the right version comes first
-
-    Unless told, `what` is the class of the layer, or the function inside it."""
+    "Which check catches which wrong version of `what`, the layer's own kind unless told, as text"
     if what is None: what = layer.function if isinstance(layer, (Pair, Loss)) else type(layer)
     layers = {"the right version": layer, **{w.name: w.apply(layer) for w in wrongs(what)}}
     found = {name: caught_by(version, *inputs, scale=scale, seed=seed)

@@ -5,6 +5,7 @@ import dis
 import importlib
 import inspect
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,10 @@ from types import CodeType
 import pytest
 
 import numpygpt
+from numpygpt import course
 from numpygpt.course import COPIED, chapters, copied, copy_chapters, digest
-from numpygpt.gradcheck import wrongs
+from numpygpt.gradcheck import WRONG, wrong, wrongs
+from numpygpt.linear import Linear
 
 LIB = Path(numpygpt.__file__).parent
 CHAPTERS = chapters()
@@ -89,6 +92,13 @@ def test_there_are_many_and_each_is_found_under_what_it_imitates():
     for w in everything: assert w in wrongs(w.what) and w.name and w.thought, w.name
 
 
+def test_those_recorded_by_hand_come_last():
+    own = wrongs(Linear)
+    wrong(Linear, "nothing", "I try what happens")(lambda self, dy: dy)
+    try: assert own and wrongs(Linear) == [*own, WRONG[-1]] and WRONG[-1].name == "nothing"
+    finally: WRONG.pop()
+
+
 def test_the_source_of_a_mistake_can_be_shown():
     for w in wrongs(): assert any(word in inspect.getsource(w.code) for word in ("def ", "lambda"))
 
@@ -126,32 +136,42 @@ def test_all_chapters_are_copied_without_outputs(tmp_path):
     assert {p.name for p in target.iterdir()} == {*written, COPIED}
 
 
-def test_work_in_a_copy_is_never_lost(tmp_path):
-    copy_chapters(tmp_path)
-    mine, older = (tmp_path / f"{stem}.ipynb" for stem in ("03_linear", "07_layernorm"))
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    "A course of three chapters, and the folder of a copy of it"
+    source, target = tmp_path / "nbs", tmp_path / "copy"
+    source.mkdir()
+    for stem in ("index", "03_linear", "07_layernorm"):
+        shutil.copy(course.folder() / f"{stem}.ipynb", source)
+    monkeypatch.setattr(course, "folder", lambda: source)
+    assert copy_chapters(target) == (["index.ipynb", "03_linear.ipynb", "07_layernorm.ipynb"], [])
+    return target
+
+
+def test_work_in_a_copy_is_never_lost(small):
+    mine, older = (small / f"{stem}.ipynb" for stem in ("03_linear", "07_layernorm"))
     current = older.read_text(encoding="utf-8")
     mine.write_text("what I tried", encoding="utf-8")
     older.write_text("as an older version had it", encoding="utf-8")
-    noted = {**copied(tmp_path), older.name: digest("as an older version had it")}
-    (tmp_path / COPIED).write_text(json.dumps(noted), encoding="utf-8")
-    written, left = copy_chapters(tmp_path)
-    assert left == [mine.name] and len(written) == len(CHAPTERS) - 1
+    noted = {**copied(small), older.name: digest("as an older version had it")}
+    (small / COPIED).write_text(json.dumps(noted), encoding="utf-8")
+    written, left = copy_chapters(small)
+    assert left == [mine.name] and len(written) == 2
     assert mine.read_text(encoding="utf-8") == "what I tried"
     assert older.read_text(encoding="utf-8") == current
-    assert copy_chapters(tmp_path, force=True)[1] == []
+    assert copy_chapters(small, force=True)[1] == []
     assert "what I tried" not in mine.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("note", ["{ not json", "[]", '{"03_linear.ipynb": 7}', None])
-def test_a_broken_note_costs_nothing(tmp_path, note):
-    copy_chapters(tmp_path)
-    mine = tmp_path / "03_linear.ipynb"
+def test_a_broken_note_costs_nothing(small, note):
+    mine = small / "03_linear.ipynb"
     mine.write_text("what I tried", encoding="utf-8")
-    if note is None: (tmp_path / COPIED).unlink()
-    else: (tmp_path / COPIED).write_text(note, encoding="utf-8")
-    assert copy_chapters(tmp_path)[1] == [mine.name]
+    if note is None: (small / COPIED).unlink()
+    else: (small / COPIED).write_text(note, encoding="utf-8")
+    assert copy_chapters(small)[1] == [mine.name]
     assert mine.read_text(encoding="utf-8") == "what I tried"
-    assert copied(tmp_path)["07_layernorm.ipynb"]
+    assert copied(small)["07_layernorm.ipynb"]
 
 
 def test_a_file_is_no_folder(tmp_path):
