@@ -1,0 +1,246 @@
+"Values worked out by hand or from the formula of a paper: what no gradient check can know"
+import math
+
+import numpy as np
+import pytest
+
+from numpygpt.activations import (Dropout, gelu, gelu_and_slope, gelu_bwd, gelu_exact,
+                                  gelu_exact_and_slope, gelu_exact_bwd, relu, relu_and_slope,
+                                  relu_bwd, sigmoid, sigmoid_bwd, silu, silu_and_slope, silu_bwd,
+                                  softmax, softmax_bwd, swiglu, swiglu_and_slopes, swiglu_bwd)
+from numpygpt.embedding import (Embedding, Position, Unembedding, check_rows, scatter_add,
+                                sinusoidal)
+from numpygpt.losses import bits, cross_entropy, mae, mse, perplexity
+
+
+def near(found, wanted): np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-15)
+
+
+# Activations
+
+def test_relu_and_its_kink():
+    x, dy = np.array([-2., 0, 3]), np.array([5., 6, 7])
+    y, slope = relu_and_slope(x)
+    assert relu(x).tolist() == y.tolist() == [0, 0, 3]
+    assert relu_bwd(dy, x).tolist() == (dy * slope).tolist() == [0, 0, 7]
+
+
+def test_sigmoid_and_silu_at_the_logarithm_of_three():
+    "exp(-ln 3) = 1/3, so the sigmoid is 3/4 there and 1/4 on the other side"
+    x = np.array([-math.log(3), 0, math.log(3)])
+    y = sigmoid(x)
+    near(y, [1 / 4, 1 / 2, 3 / 4])
+    near(sigmoid_bwd(np.array([16., 4, 32]), y), [3, 1, 6])
+    silus, slope = silu_and_slope(x)
+    near(silu(x), [-math.log(3) / 4, 0, 3 * math.log(3) / 4])
+    near(silus, silu(x))
+    near(slope, [1 / 4 - math.log(3) * 3 / 16, 1 / 2, 3 / 4 + math.log(3) * 3 / 16])
+    near(silu_bwd(np.full(3, 2.), x), 2 * slope)
+
+
+def test_swiglu_gates_with_its_first_argument():
+    a, b, dy = np.array([math.log(3)]), np.array([4.]), np.array([2.])
+    near(swiglu(a, b), 3 * math.log(3))
+    y, by_a, by_b = swiglu_and_slopes(a, b)
+    near([y, by_a, by_b], [[3 * math.log(3)], [3 + math.log(3) * 3 / 4], [math.log(3) * 3 / 4]])
+    near(swiglu_bwd(dy, a, b), [2 * by_a, 2 * by_b])
+
+
+def test_gelu_as_in_the_paper():
+    "Phi(1) = 0.8413447460685429 and phi(1) = 0.24197072451914337, from tables of the normal law"
+    x, dy, Phi, phi = np.array([-1., 0, 1]), np.full(3, 2.), 0.8413447460685429, 0.24197072451914337
+    y, slope = gelu_exact_and_slope(x)
+    near(y, [-(1 - Phi), 0, Phi])
+    near(gelu_exact(x), y)
+    near(slope, [1 - Phi - phi, 0.5, Phi + phi])
+    near(gelu_exact_bwd(dy, x), 2 * slope)
+
+
+def test_gelu_by_tanh():
+    "0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) of Hendrycks and Gimpel, in plain Python"
+    def formula(x): return 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    x, h = np.array([-3., -1, 0, 1, 3]), 1e-6
+    near(formula(1.0), 0.8411919906082768)
+    y, slope = gelu_and_slope(x)
+    near(gelu(x), [formula(v) for v in x])
+    near(y, gelu(x))
+    np.testing.assert_allclose(slope, [(formula(v + h) - formula(v - h)) / (2 * h) for v in x],
+                               atol=1e-9)
+    near(gelu_bwd(np.full(5, 2.), x), 2 * slope)
+    near(gelu(1.0), formula(1.0))                                # a number by itself
+
+
+def test_softmax_of_logarithms():
+    x = np.log([[1., 2, 5], [1, 1, 2]])
+    y = np.array([[1 / 8, 2 / 8, 5 / 8], [1 / 4, 1 / 4, 2 / 4]])
+    dy = np.array([[8., 0, 0], [0, 0, 4]])
+    dx = np.array([[7 / 8, -2 / 8, -5 / 8], [-2 / 4, -2 / 4, 4 / 4]])
+    near(softmax(x), y)
+    near(softmax(x.T, axis=0), y.T)
+    near(softmax_bwd(dy, y), dx)
+    near(softmax_bwd(dy.T, y.T, axis=0), dx.T)
+    assert softmax(x, out=x) is x
+    near(x, y)
+
+
+def test_softmax_survives_any_scores():
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        near(softmax(np.array([1e4, 0, -1e4])), [1, 0, 0])
+        near(softmax(np.array([-1e4, -1e4])), [0.5, 0.5])
+
+
+def test_dropout_zeroes_its_share_and_scales_the_rest():
+    drop, ones = Dropout(0.2, np.random.default_rng(0)), np.ones(100_000)
+    y = drop(ones)
+    assert set(y.tolist()) == {0, np.float32(1) / np.float32(0.8)}
+    assert abs((y == 0).mean() - 0.2) < 0.005                    # four standard deviations
+    assert np.array_equal(drop.backward(3 * ones), 3 * y)
+    assert drop.eval()(ones) is ones
+
+
+def test_dropout_takes_a_probability_below_one():
+    ones, rng = np.ones(3), np.random.default_rng(0)
+    assert Dropout(0, rng)(ones) is ones
+    for p in (1, -0.1, 1.5):
+        with pytest.raises(ValueError, match=f"at least 0 and below 1, got {p}"): Dropout(p, rng)
+
+
+# Losses
+
+LOGITS = np.log([[1., 2, 5], [1, 1, 1]])                         # (2, 3)
+
+
+def test_cross_entropy_by_hand():
+    loss, dlogits = cross_entropy(LOGITS, np.array([1, 2]))
+    near(loss, (math.log(4) + math.log(3)) / 2)
+    near(48 * dlogits, [[3, -18, 15], [8, 8, -16]])
+    loss, dlogits = cross_entropy(LOGITS, np.array([0, 0]))      # the first id is an id like others
+    near(loss, (math.log(8) + math.log(3)) / 2)
+    near(48 * dlogits, [[-21, 6, 15], [-16, 8, 8]])
+
+
+def test_cross_entropy_ignores_minus_one():
+    loss, dlogits = cross_entropy(LOGITS, np.array([1, -1]))
+    near(loss, math.log(4))
+    near(8 * dlogits, [[1, -6, 5], [0, 0, 0]])
+    loss, dlogits = cross_entropy(LOGITS, np.array([1, 0]), ignore_index=1)
+    near(loss, math.log(3))
+    near(3 * dlogits, [[0, 0, 0], [-2, 1, 1]])
+    loss, dlogits = cross_entropy(LOGITS, np.array([-1, -1]))
+    assert loss == 0 and not dlogits.any()
+
+
+def test_cross_entropy_divides_by_the_count_of_the_whole():
+    loss, dlogits = cross_entropy(LOGITS, np.array([1, -1]), count=4)
+    near(loss, math.log(4) / 4)
+    near(32 * dlogits, [[1, -6, 5], [0, 0, 0]])
+
+
+def test_cross_entropy_of_sure_models():
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        near(cross_entropy(np.array([[1e4, 0.]]), np.array([0]))[0], 0)
+        near(cross_entropy(np.array([[1e4, 0.]]), np.array([1]))[0], 1e4)
+        near(cross_entropy(np.array([[-1e4, -1e4]]), np.array([1]))[0], math.log(2))
+
+
+@pytest.mark.parametrize("targets, said", [
+    ([0, 3], "token ids from 0 to 2 .or -1, ignored.; got 0 to 3"),
+    ([-2, 0], "token ids from 0 to 2 .or -1, ignored.; got -2 to 0"),
+    ([0], r"the shape \(2,\), one id for each row of logits; got \(1,\)"),
+    ([0, 0, 0], r"the shape \(2,\), one id for each row of logits; got \(3,\)")])
+def test_cross_entropy_says_what_is_no_target(targets, said):
+    with pytest.raises(ValueError, match=said): cross_entropy(LOGITS, np.array(targets))
+
+
+def test_mean_errors():
+    y, target = np.array([[1., 2], [3, 3]]), np.array([[0., 4], [3, 6]])       # 1, -2, 0, -3
+    loss, dy = mse(y, target)
+    near(loss, 14 / 4)
+    near(dy, [[0.5, -1], [0, -1.5]])
+    loss, dy = mae(y, target)
+    near(loss, 6 / 4)
+    near(dy, [[0.25, -0.25], [0, -0.25]])
+    assert all(f(y.astype("f4"), target.astype("f4"))[1].dtype == np.float32 for f in (mse, mae))
+
+
+def test_perplexity_and_bits():
+    near(perplexity(0), 1)
+    near(perplexity(math.log(50257)), 50257)
+    assert 1e307 < perplexity(708) < math.inf == perplexity(710) == perplexity(1e6)
+    near([bits(math.log(2)), bits(math.log(8))], [1, 3])
+    near(bits(math.log(64), per_token=2.5), 6 / 2.5)
+
+
+# Embeddings and positions
+
+def test_scatter_add_of_aab():
+    dW = np.array([[100., 200], [300, 400], [500, 600]])
+    dy = np.array([[1., 0], [10, 5], [0, 7]])
+    scatter_add(dW, np.array([0, 0, 1]), dy)
+    assert dW.tolist() == [[111, 205], [300, 407], [500, 600]]
+    scatter_add(dW, np.array([2]), dy[:1])
+    assert dW.tolist() == [[111, 205], [300, 407], [501, 600]]
+    scatter_add(dW, np.array([], int), dy[:0])
+    assert dW.tolist() == [[111, 205], [300, 407], [501, 600]]
+
+
+def test_ids_are_integers_of_the_table():
+    for good in ([0, 6], [6, 0], []):
+        for kind in ("i8", "u2"): check_rows(np.array(good, kind), 7)
+    for low, high in ((0, 7), (-1, 6), (-1, 7)):
+        with pytest.raises(ValueError, match=f"0 to 6 for a table of 7 rows, got {low} to {high}"):
+            check_rows(np.array([low, high]), 7)
+    for bad in (1.0, True):
+        with pytest.raises(TypeError, match="with integers"): check_rows(np.array([bad]), 7)
+
+
+@pytest.mark.parametrize("std", [0.02, 0.3])
+@pytest.mark.parametrize("kind", [Embedding, Position])
+def test_tables_start_small_and_around_zero(kind, std):
+    rng = np.random.default_rng(0)
+    W = (kind(300, 100, rng) if std == 0.02 else kind(300, 100, rng, std)).W
+    assert W.shape == (300, 100)
+    assert abs(W.std() / std - 1) < 0.02 and abs(W.mean()) < 0.03 * std        # four to five sigma
+
+
+def test_a_tied_head_adds_to_what_is_there():
+    emb = Embedding(3, 2, np.random.default_rng(0))
+    emb.W[...], emb.dW[...] = [[1, 2], [3, 4], [5, 6]], 100
+    head = Unembedding(emb)
+    assert head(np.array([[1., 10]])).tolist() == [[21, 43, 65]]
+    assert head.backward(np.array([[1., 0, 2]])).tolist() == [[11, 14]]
+    assert emb.dW.tolist() == [[101, 110], [100, 100], [102, 120]]
+
+
+def test_positions_are_counted_from_start():
+    pos = Position(4, 1, np.random.default_rng(0))
+    pos.W[...] = [[1], [2], [3], [4]]
+    x = np.full((2, 2, 1), 10.)
+    assert pos(x).tolist() == [[[11], [12]]] * 2
+    assert pos(x, 2).tolist() == [[[13], [14]]] * 2              # the last place that fits
+    pos.backward(np.array([[[1.], [2]], [[10], [20]]]))
+    assert pos.dW.tolist() == [[0], [0], [11], [22]]
+    for start in (3, 4, -1):
+        with pytest.raises(ValueError, match=f"4 places, and places {start} to {start + 1}"):
+            pos(x, start)
+
+
+def test_sinusoids_as_in_the_paper():
+    """PE(pos, 2i) = sin(pos / 10000^(2i/d)), PE(pos, 2i+1) = cos(same); Vaswani et al. 2017, 3.5
+
+    With d = 4 the divisors are 1 and 10000^(2/4) = 100; with d = 8 they are 1, 10, 100, 1000."""
+    table = sinusoidal(3, 4)
+    assert table.dtype == np.float64
+    near(table[0], [0, 1, 0, 1])
+    near(table[1], [0.8414709848078965, 0.5403023058681398,      # sin 1, cos 1
+                    0.009999833334166664, 0.9999500004166653])   # sin 1/100, cos 1/100
+    near(table[2], [0.9092974268256817, -0.4161468365471424,
+                    0.01999866669333308, 0.9998000066665778])
+    angles = [700, 70, 7, 0.7]
+    near(sinusoidal(701, 8)[700], [f(a) for a in angles for f in (math.sin, math.cos)])
+
+
+def test_sinusoids_of_another_base_and_an_odd_width():
+    angles = [3, 0.3]                                            # 3, and 3 / 100^(2/4)
+    near(sinusoidal(4, 4, base=100)[3], [f(a) for a in angles for f in (math.sin, math.cos)])
+    near(sinusoidal(2, 3, base=1000), [[0, 1, 0], [math.sin(1), math.cos(1), math.sin(0.01)]])
