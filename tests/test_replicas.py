@@ -13,7 +13,7 @@ from numpygpt import optimizers
 from numpygpt.gradcheck import wrongs
 from numpygpt.module import Flat
 from numpygpt.optimizers import AdamW
-from numpygpt.replicas import LANES, Replicas, undisturbed, usable_cores
+from numpygpt.replicas import LANES, Replicas, core_limit, undisturbed, usable_cores
 from numpygpt.transformer import GPT, GPTConfig
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
@@ -257,7 +257,7 @@ def shares(version, workers, holes=False):
 
 @pytest.mark.parametrize("mistake", wrongs(Replicas), ids=lambda w: w.name)
 def test_every_wrong_version_is_caught(mistake):
-    "By other bits for another number of workers, or by another gradient than the batch's"
+    "By other bits for another number of workers, or by a gradient that is not the batch's"
     right, one = shares(Replicas.accumulate, 1, True), shares(mistake.code, 1, True)
     several = [shares(mistake.code, n, True) for n in (2, 4)]
     other_bits = any((dw != one[1]).any() for _, dw in several)
@@ -272,3 +272,54 @@ def test_what_is_drawn_inside_is_not_missed_outside():
             model.drop.rng.random(3)
             raise KeyError
     assert model.drop.rng.bit_generator.state == before
+
+
+V1 = "7:cpuset:/\n5:cpu,cpuacct:/a/b\n4:memory:/other\n0::/\n"
+QUOTA, PERIOD = "cpu.cfs_quota_us", "cpu.cfs_period_us"
+CASES = {        # what /proc/self/cgroup says, files below /sys/fs/cgroup, cores of 64
+    "v2": ("0::/\n", {"cpu.max": "200000 100000\n"}, 2),
+    "v2, rounded up": ("0::/\n", {"cpu.max": "250000 100000\n"}, 3),
+    "v2, half a core": ("0::/\n", {"cpu.max": "50000 100000\n"}, 1),
+    "v2, max": ("0::/\n", {"cpu.max": "max 100000\n"}, 64),
+    "v2, its own": ("0::/a/b\n", {"a/cpu.max": "300000 100000", "a/b/cpu.max": "50000 50000"}, 1),
+    "v2, that above": ("0::/a/b\n", {"a/cpu.max": "300000 100000", "a/b/cpu.max": "max 100"}, 3),
+    "v2, a path of the host": ("0::/docker/c0ffee\n", {"cpu.max": "200000 100000\n"}, 2),
+    "v2, more than there are": ("0::/\n", {"cpu.max": "9900000 100000\n"}, 64),
+    "v1": (V1, {f"cpu/a/b/{QUOTA}": "400000\n", f"cpu/a/b/{PERIOD}": "100000"}, 4),
+    "v1, that above": (V1, {f"cpu/a/{QUOTA}": "150000\n", f"cpu/a/{PERIOD}": "100000\n"}, 2),
+    "v1, a path of the host": (V1, {f"cpu/{QUOTA}": "20000\n", f"cpu/{PERIOD}": "100000\n"}, 1),
+    "v1, no quota": (V1, {f"cpu/a/b/{QUOTA}": "-1", f"cpu/a/b/{PERIOD}": "100000"}, 64),
+    "v1, another's": (V1, {f"cpu/other/{QUOTA}": "9\n", f"cpu/other/{PERIOD}": "10\n"}, 64),
+    "v1, without a period": (V1, {f"cpu/a/b/{QUOTA}": "100000\n"}, 64),
+    "absent": ("0::/\n", {}, 64), "no /proc": (None, {"cpu.max": "200000 100000\n"}, 64),
+    "broken groups": ("0::\n1:\nx\n\n:::/\n", {}, 64), "no text": (b"\xff\xfe0::/", {}, 64),
+    **{f"broken: {text!r}": ("0::/\n", {"cpu.max": text}, 64)
+       for text in ("", "x y", "1 2 3", "100000", "100000 0", "100000 -5", "0 9", b"\xff\xfe")}}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_quota_counts_like_missing_cores(case, tmp_path, monkeypatch):
+    "64 cores, of which control groups allow a part"
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(64), raising=False)
+    groups, files, cores = CASES[case]
+    below = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+    texts = {"proc/self/cgroup": groups, **below}
+    for name, text in texts.items():
+        if text is None: continue
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert core_limit(tmp_path) == (cores, "affinity" if cores == 64 else "quota")
+
+
+def test_without_affinity_the_machine_counts(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert core_limit(tmp_path) == (1, "affinity")
+
+
+def test_workers_are_as_many_as_the_limit_allows(monkeypatch):
+    from numpygpt import replicas
+    assert usable_cores() == core_limit()[0] >= 1
+    monkeypatch.setattr(replicas, "core_limit", lambda: (3, "quota"))
+    assert Replicas(*parts()).workers == 3
