@@ -94,9 +94,9 @@ def rotate(x: Operand, cos: Array, sin: Array) -> Result:
 
 # %% ../nbs/18_autograd.ipynb #46e4e5bf
 def attend(q: Operand, k: Operand, v: Operand, mask: Array | None = None) -> Result:
-    """softmax(q k^T / sqrt(D)) v for (..., T, D) and (..., S, D) twice: (..., T, D)
+    """Attention: softmax(q k^T / sqrt(D)) v for (..., T, D) and (..., S, D) twice
 
-    The mask, booleans (T, S), says who may see whom: all of them, unless told."""
+    The mask, booleans (T, S), says who may see whom: all of them, unless told. (..., T, D)."""
     s = q @ k.swapaxes(-1, -2) * (1 / math.sqrt(q.shape[-1]))
     return softmax(s if mask is None else masked_fill(s, ~mask, -math.inf)) @ v
 

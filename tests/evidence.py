@@ -73,19 +73,19 @@ ROWS = [
     row("Numpy-Transformer", "a vision transformer", "30_vit", "", "test_vit.py"),
     row("Numpy-Transformer", "fine-tuning with frozen layers", "28_finetune", "", "test_finetune.py", "test_cli.py::test_a_run_starts_from_another"),
 
-    row("numpygrad", "an engine with every operation of a GPT", "18_autograd", "autograd.Tensor autograd.apply autograd.operation",
+    row("numpygrad", "an engine with every operation of a GPT", "engine 18_autograd", "engine.Tensor engine.apply engine.operation",
         *(f"test_autograd.py::test_{name}" for name in ("an_operation", "a_layer", "the_embedding", "errors", "ignored")), "parity/test_engine.py::test_value"),
     row("numpygrad", "a GPT on the engine", "18_autograd", "autograd.gpt_loss autograd.tape_gradients", "test_autograd.py::test_the_whole_gpt", "test_autograd.py::test_one_step", "parity/test_engine.py::test_the_whole_gpt", "parity/test_engine.py::test_nano"),
-    row("numpygrad", "the nano model trained on it, and what that costs", "18_autograd", "autograd.tensors", "test_autograd.py::test_nano", "test_autograd.py::test_training"),
+    row("numpygrad", "the nano model trained on it, and what that costs", "18_autograd", "engine.tensors", "test_autograd.py::test_nano", "test_autograd.py::test_training"),
     row("numpygrad", "modules and optimizers of its own", "01_module 10_optimizers", "module.Module module.Flat optimizers.SGD optimizers.AdamW", "test_autograd.py::test_gradients_land", "test_certificates.py::test_the_whole_gpt", "parity/test_gpt.py"),
 
-    row("numpy2gpt", "backward in the order of generations", "18_autograd", "autograd.walk autograd.Creator", *(f"test_autograd.py::test_{name}" for name in ("order", "a_deep", "every_wrong"))),
-    row("numpy2gpt", "weak references: memory is free without the cycle collector", "18_autograd", "autograd.Creator", "test_autograd.py::test_nothing_is_held", "test_autograd.py::test_a_released"),
-    row("numpy2gpt", "`no_grad`", "18_autograd", "autograd.no_grad", "test_autograd.py::test_no_grad"),
-    row("numpy2gpt", "tensors with names", "18_autograd", "autograd.Tensor", "test_autograd.py::test_dot_needs"),
-    row("numpy2gpt", "gradients that add up, and gradients of gradients", "18_autograd", "autograd.grad", *(f"test_autograd.py::test_{name}" for name in ("gradients_acc", "higher", "hessian", "gradients_of")), "parity/test_engine.py::test_second"),
-    row("numpy2gpt", "graphs drawn as DOT, PNG, SVG and PDF, in brief or verbose", "18_autograd", "autograd.plot_graph autograd.dot_source", *(f"test_autograd.py::test_{name}" for name in ("pictures", "dot", "the_colours", "goldstein"))),
-    row("numpy2gpt", "a clear error where Graphviz is missing", "18_autograd", "", "test_autograd.py::test_dot_needs"),
+    row("numpy2gpt", "backward in the order of generations", "engine", "engine.walk engine.Creator", *(f"test_autograd.py::test_{name}" for name in ("order", "a_deep", "every_wrong"))),
+    row("numpy2gpt", "weak references: memory is free without the cycle collector", "engine", "engine.Creator", "test_autograd.py::test_nothing_is_held", "test_autograd.py::test_a_released"),
+    row("numpy2gpt", "`no_grad`", "engine", "engine.no_grad", "test_autograd.py::test_no_grad"),
+    row("numpy2gpt", "tensors with names", "engine", "engine.Tensor", "test_autograd.py::test_dot_needs"),
+    row("numpy2gpt", "gradients that add up, and gradients of gradients", "engine 18_autograd", "engine.grad", *(f"test_autograd.py::test_{name}" for name in ("gradients_acc", "higher", "hessian", "gradients_of")), "parity/test_engine.py::test_second"),
+    row("numpy2gpt", "graphs drawn as DOT, PNG, SVG and PDF, in brief or verbose", "19_graphs", "graphs.plot_graph graphs.dot_source", *(f"test_autograd.py::test_{name}" for name in ("pictures", "dot", "the_colours", "goldstein"))),
+    row("numpy2gpt", "a clear error where Graphviz is missing", "19_graphs", "", "test_autograd.py::test_dot_needs"),
 
     row("Speed", "seven settings of these systems, timed here beside cited figures", "20_cost", "cost.step_flops", "test_benchmarks.py"),
 ]

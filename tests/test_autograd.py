@@ -13,12 +13,13 @@ from fake_device import Device
 from numpygpt import activations, losses, rope
 from numpygpt import autograd as ag
 from numpygpt.attention import Attention, causal
-from numpygpt.autograd import Tensor, Taped, grad, no_grad, plot_graph
+from numpygpt.autograd import Tensor, Taped, grad, no_grad
 from numpygpt.backend import to_cpu, using, xp
 from numpygpt.bpe import CharTokenizer
 from numpygpt.data import load_text
 from numpygpt.embedding import Embedding
 from numpygpt.gradcheck import caught_by, certify, wrongs
+from numpygpt.graphs import LOOKS, _below, dot_source, plot_graph
 from numpygpt.layernorm import LayerNorm, RMSNorm
 from numpygpt.linear import Linear
 from numpygpt.losses import cross_entropy
@@ -261,7 +262,7 @@ def test_a_deep_chain_needs_no_recursion():
     for _ in range(20_000): y = y + 1
     y.backward(keep_graph=True)
     assert float(x.grad) == 1
-    assert "digraph" in ag.dot_source(y)
+    assert "digraph" in dot_source(y)
     del y                                                        # and neither does letting go of it
 
 
@@ -430,12 +431,12 @@ def test_the_colours_of_a_graph_say_what_is_what():
     x, y = Tensor(0.0, name="x"), Tensor(-1.0, name="y")
     z = goldstein(x, y)
     lines = plot_graph(z).source.splitlines()
-    looking = lambda kind: [line for line in lines if ag.LOOKS[kind] in line and "->" not in line]
+    looking = lambda kind: [line for line in lines if LOOKS[kind] in line and "->" not in line]
     assert len(looking("leaf")) == 2 and {line.split('"')[1] for line in looking("leaf")} == {"x", "y"}
-    assert len(looking("result")) == 1 and len(looking("operation")) == sum(t.creator is not None for t in ag._below(z))
-    assert len({*ag.LOOKS.values()}) == len(ag.LOOKS) == 5
+    assert len(looking("result")) == 1 and len(looking("operation")) == sum(t.creator is not None for t in _below(z))
+    assert len({*LOOKS.values()}) == len(LOOKS) == 5
     verbose = plot_graph((z * np.ones(3)).sum(), verbose=True).source
-    assert ag.LOOKS["tensor"] in verbose and ag.LOOKS["constant"] in verbose and "(3,) float64" in verbose
+    assert LOOKS["tensor"] in verbose and LOOKS["constant"] in verbose and "(3,) float64" in verbose
 
 
 def head(rng):
