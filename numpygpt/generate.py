@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Beam', 'check_sampling', 'truncate', 'distribution', 'sample', 'penalise', 'evaluating', 'check_prompt', 'stop_ids',
-           'generate', 'stream', 'length_factor', 'check_beam', 'extend', 'beam_search']
+           'generate', 'stream', 'pieces', 'length_factor', 'check_beam', 'extend', 'beam_search']
 
 # %% ../nbs/17_generate.ipynb #d206bc66
 import sys
@@ -196,6 +196,18 @@ def stream(model: GPT,
             if window.shape[1] > context:          # full: begin again with half a context of memory
                 window = fresh = window[:, -max(context // 2, 1):]
                 cache = model.new_cache(len(text)) if use_cache else None
+
+# %% ../nbs/17_generate.ipynb #a85c20f4
+def pieces(ids: Iterable[int], decode: Callable[[list[int]], str]) -> Iterator[str]:
+    "The text of token ids as they come; half a character waits for its other half"
+    made: list[int] = []
+    for i in ids:
+        made.append(i)
+        text = decode(made)
+        if not text.endswith("\ufffd"):
+            yield text
+            made = []
+    if made: yield decode(made)
 
 # %% ../nbs/17_generate.ipynb #b085c107
 Beam = tuple[list[int], float]      # the token ids of a continuation, their log probability
