@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SCHEDULES', 'PRESETS', 'TrainConfig', 'check_train', 'Step', 'scheduled', 'make_optimizer', 'Run', 'check_causal',
-           'micro_batch_size', 'accumulate', 'train_step', 'evaluate', 'fit', 'first_nonfinite', 'record', 'read_log',
-           'cut_log', 'plot_log', 'Preset']
+           'micro_batch_size', 'accumulate', 'train_step', 'spread', 'evaluate', 'fit', 'first_nonfinite', 'record',
+           'read_log', 'cut_log', 'plot_log', 'Preset']
 
 # %% ../nbs/15_training.ipynb #51311d67
 import json
@@ -189,23 +189,31 @@ def train_step(run: Run) -> Step:
     run.index += 1
     return Step(run.index, loss, lr, norm, x.size / (time.perf_counter() - start))
 
+# %% ../nbs/15_training.ipynb #91c2e7b0
+def spread(n: int, batch_size: int, batches: int = 0) -> list[np.ndarray]:
+    """Which of `n` windows `evaluate` reads: the numbers of each batch, in order
+
+    Sizes are at most `batch_size` and differ by one at most. `batches` of them, spread evenly;
+    0: all of them.
+    """
+    at = np.array_split(np.arange(n), math.ceil(n / batch_size))
+    if batches and batches < len(at):
+        at = [at[i] for i in np.linspace(0, len(at) - 1, batches).round().astype(int)]
+    return at
+
 # %% ../nbs/15_training.ipynb #a4f06951
 def evaluate(model: GPT, tokens: Array, batch_size: int = 12, batches: int = 0) -> float:
     """Mean loss in nats per token over windows that do not overlap, in eval mode
 
-    The model's mode is put back. `tokens` is one long row of ids; `batches`: how many, evenly
-    spread over the text; 0: all.
+    The model's mode is put back. `tokens` is one long row of ids; `batches` says how many, evenly
+    spread over it; 0: all.
     """
-    windows, m = Windows(tokens, model.config.context), micro_batch_size(model.config)
-    starts = np.arange(0, len(windows), model.config.context)
-    at = np.array_split(starts, math.ceil(len(starts) / batch_size))
-    if batches and batches < len(at):
-        at = [at[i] for i in np.linspace(0, len(at) - 1, batches).round().astype(int)]
-    was, total, n = model.training, 0.0, 0
+    T, m, total, n = model.config.context, micro_batch_size(model.config), 0.0, 0
+    windows, was = Windows(tokens, T), model.training
     model.eval()
     try:
-        for indices in at:
-            x, y = windows[indices]
+        for part in spread(-(-len(windows) // T), batch_size, batches):
+            x, y = windows[part * T]
             for i in range(0, len(x), m):
                 loss, _ = cross_entropy(model(xp.asarray(x[i:i + m])), xp.asarray(y[i:i + m]))
                 total, n = total + float(loss) * y[i:i + m].size, n + y[i:i + m].size
