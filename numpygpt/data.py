@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['NAMES', 'WORDS', 'RHYMES', 'CAST', 'ENTER', 'EXIT', 'TALK', 'MORE', 'TINYPLAYS_BITS', 'SHAKESPEARE', 'MNIST',
-           'SOURCES', 'choices', 'scene', 'tinyplays', 'expected_scene', 'tinyplays_surprisal', 'fetch', 'load_text',
-           'mnist', 'write_tokens', 'read_tokens', 'split_text', 'Dataset', 'Windows', 'Arrays', 'DataLoader',
-           'ngram_bits', 'uniform_bits', 'unigram_bits', 'bigram_bits']
+           'SOURCES', 'Ids', 'choices', 'scene', 'tinyplays', 'expected_scene', 'tinyplays_surprisal', 'fetch',
+           'load_text', 'mnist', 'write_tokens', 'read_tokens', 'split_text', 'Dataset', 'Windows', 'Arrays',
+           'DataLoader', 'ngram_bits', 'uniform_bits', 'unigram_bits', 'bigram_bits']
 
 # %% ../nbs/13_data.ipynb #b8e6e759
 import gzip
@@ -14,25 +14,30 @@ import hashlib
 import os
 import re
 import zlib
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import permutations
 from math import log2
 from pathlib import Path
-from string import Formatter
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
-from .bpe import load_tokenizer
+from .bpe import Tokenizer, load_tokenizer
 
 # %% ../nbs/13_data.ipynb #3d3666e9
 NAMES = "Duke Fool Goose King Moth Nun Page Queen".split()
 WORDS = {"a": "bad bold coy dim fat glum holy mad odd old pink red sad shy vain wet".split(),
          "n": ("bat bee boot bun cat cow cup dog drum egg eel frog goat ham hat hen "
                "kite leg lute nose owl pan pie pig pin rat sock star toad turnip wig yak").split(),
-         "v": "ate bit burnt dug fed fried hid kissed lost owed sang saw shot sold stole wed".split(),
+         "v": ("ate bit burnt dug fed fried hid kissed "
+               "lost owed sang saw shot sold stole wed").split(),
          "q": "two three four six nine ten forty ninety".split(),
          "g": ["Alas", "Awake", "Fie", "Good night", "Hark", "Peace", "Wake not", "Well met"],
-         "m": ["asleep", "dancing", "in tears", "on a goose", "pursued by bees", "singing", "through a wall", "upside down"]}
-RHYMES = [pair for family in ("moon spoon tune noon", "king ring string thing", "night light knight bite", "bear pear chair hair")
+         "m": ["asleep", "dancing", "in tears", "on a goose", "pursued by bees", "singing",
+               "through a wall", "upside down"]}
+RHYMES = [pair for family in ("moon spoon tune noon", "king ring string thing",
+                              "night light knight bite", "bear pear chair hair")
           for pair in permutations(family.split(), 2)]
 CAST = list(permutations(NAMES, 2))
 ENTER, EXIT = "{A}: {g}, {B}.\n", "[Exit {A}, {m}.]\n\n"
@@ -42,21 +47,20 @@ TALK = {"{B}: Who {v} my {a1} {n1}?\n{A}: The {a2} {n2}, O {a3} {n3}.\n": 1/2,
 MORE = 2/3      # chance that another exchange follows
 
 # %% ../nbs/13_data.ipynb #102c2528
-def choices(template):
-    "What a template leaves open besides the cast: (names of the fields, options); every option is equally likely"
-    fields = dict.fromkeys(field for _, field, *_ in Formatter().parse(template) if field)
-    found = [(("R", "S"), RHYMES)] if "R" in fields else []
+_FIELD = re.compile(r"{(\w+)}")
+def choices(template: str) -> list[tuple[tuple[str, ...], Sequence[tuple[str, ...]]]]:
+    "(fields, options) of each choice but the cast's; every option is equally likely"
+    fields = dict.fromkeys(_FIELD.findall(template))
+    found: list[Any] = [(("R", "S"), RHYMES)] if "R" in fields else []
     return found + [((f,), [(w,) for w in WORDS[f[0]]]) for f in fields if f not in "ABRS"]
 
-
-def _fill(template, cast, rng):
-    "The template with its open choices made"
+def _fill(template: str, cast: tuple[str, ...], rng: np.random.Generator) -> str:
     values = dict(zip("AB", cast))
-    for fields, options in choices(template): values.update(zip(fields, options[rng.integers(len(options))]))
+    for fields, options in choices(template):
+        values.update(zip(fields, options[int(rng.integers(len(options)))]))
     return template.format(**values)
 
-
-def scene(rng):
+def scene(rng: np.random.Generator) -> str:
     "One little play"
     cast, kinds, chances = CAST[rng.integers(len(CAST))], list(TALK), np.cumsum(list(TALK.values()))
     lines = [_fill(ENTER, cast, rng)]
@@ -64,272 +68,279 @@ def scene(rng):
         lines.append(_fill(kinds[np.searchsorted(chances, rng.random(), "right")], cast, rng))
         if rng.random() >= MORE: return "".join([*lines, _fill(EXIT, cast, rng)])
 
-# %% ../nbs/13_data.ipynb #7204bd15
-def tinyplays(n_chars, seed=0):
-    "Whole little plays, as many as it takes to reach `n_chars` characters; the same for the same seed"
-    rng, scenes, n = np.random.default_rng(seed), [], 0
+def tinyplays(n_chars: int, seed: int = 0) -> str:
+    "Whole little plays, as many as reach `n_chars` characters; the same for the same seed"
+    rng, scenes, n = np.random.default_rng(seed), list[str](), 0
     while n < n_chars:
         scenes.append(scene(rng))
         n += len(scenes[-1])
     return "".join(scenes)
 
 # %% ../nbs/13_data.ipynb #34ec6d20
-def _bits(template): return sum(log2(len(options)) for _, options in choices(template))
+def _words(template: str) -> dict[str, list[str]]:
+    "What each field may hold, the cast's too, as often as it is drawn"
+    drawn = [(("A", "B"), CAST), *choices(template)]
+    return {f: [o[i] for o in options] for fields, options in drawn for i, f in enumerate(fields)}
 
+def _bits(template: str) -> float: return sum(log2(len(o)) for _, o in choices(template))
+def _chars(template: str) -> float:
+    mean = {f: sum(map(len, words)) / len(words) for f, words in _words(template).items()}
+    return len(_FIELD.sub("", template)) + sum(mean[f] for f in _FIELD.findall(template))
 
-def _chars(template):
-    "Expected length of a filled template"
-    mean = {f: sum(len(o[i]) for o in options) / len(options)
-            for fields, options in [(("A", "B"), CAST), *choices(template)] for i, f in enumerate(fields)}
-    return sum(len(text) + mean.get(field, 0) for text, field, *_ in Formatter().parse(template))
-
-
-def expected_scene():
+def expected_scene() -> tuple[float, float]:
     "(bits, characters) that a scene has on average"
-    n = 1 / (1 - MORE)                                                          # exchanges in a scene
+    n = 1 / (1 - MORE)                                       # exchanges in a scene
     coin = -MORE * log2(MORE) - (1 - MORE) * log2(1 - MORE)
-    bits = log2(len(CAST)) + _bits(ENTER) + n * (coin + sum(p * (_bits(t) - log2(p)) for t, p in TALK.items())) + _bits(EXIT)
+    talk = sum(p * (_bits(t) - log2(p)) for t, p in TALK.items())
+    bits = log2(len(CAST)) + _bits(ENTER) + n * (coin + talk) + _bits(EXIT)
     return bits, _chars(ENTER) + n * sum(p * _chars(t) for t, p in TALK.items()) + _chars(EXIT)
 
-
-TINYPLAYS_BITS = expected_scene()[0] / expected_scene()[1]      # bits per character: no model can do better on average
+TINYPLAYS_BITS = expected_scene()[0] / expected_scene()[1]   # a character: no model can do better
 
 # %% ../nbs/13_data.ipynb #5b7a21d2
-def _pattern(template):
+@lru_cache
+def _pattern(template: str) -> re.Pattern[str]:
     "A regular expression that reads a filled template back"
-    options = {f: {o[i] for o in opts} for fields, opts in [(("A", "B"), CAST), *choices(template)] for i, f in enumerate(fields)}
-    seen, parts = set(), []
-    for text, field, *_ in Formatter().parse(template):
-        parts.append(re.escape(text))
-        if field: parts.append(f"(?P={field})" if field in seen else f"(?P<{field}>{'|'.join(sorted(options[field]))})")
-        seen.add(field)
-    return re.compile("".join(parts))
+    pattern = re.escape(template)
+    for field, words in _words(template).items():
+        gap, first = rf"\{{{field}\}}", f"(?P<{field}>{'|'.join(sorted(set(words)))})"
+        pattern = pattern.replace(gap, first, 1).replace(gap, f"(?P={field})")
+    return re.compile(pattern)
 
-
-_PATTERNS = {}      # template -> (pattern, what it leaves open), made at first use
-
-
-def _read(template, text, at, cast=None):
-    "The match of a template at a position, when its choices and its cast are possible ones"
-    if template not in _PATTERNS: _PATTERNS[template] = _pattern(template), [(f, set(o)) for f, o in choices(template)]
-    pattern, opened = _PATTERNS[template]
-    m = pattern.match(text, at)
-    if not m or any(tuple(m[f] for f in fields) not in options for fields, options in opened): return None
-    return m if cast is None or all(m[f] == cast[f] for f in m.groupdict() if f in cast) else None
+def _read(template: str, text: str, at: int, cast: dict[str, str]) -> Any:
+    "The match of a template at a position, when its pairs and its cast are possible ones"
+    m = _pattern(template).match(text, at)
+    if not m: return None
+    pairs = (("A", "B", CAST), ("R", "S", RHYMES))
+    if any(b in m.re.groupindex and (m[a], m[b]) not in known for a, b, known in pairs): return None
+    return m if all(m[f] == cast[f] for f in m.re.groupindex if f in cast) else None
 
 # %% ../nbs/13_data.ipynb #6831ff4f
-def tinyplays_surprisal(text):   # whole scenes
-    "-log2 of the probability of a text, in bits: its one derivation read back, choice by choice"
+def tinyplays_surprisal(text: str) -> float:
+    "-log2 of the probability of whole scenes, in bits; ValueError for a text that is none"
     at, bits = 0, 0.0
-    def lost(): raise ValueError(f"no scene of tinyplays reads like this, from character {at}: {text[at:at + 40]!r}")
+    def lost() -> NoReturn:
+        raise ValueError("no scene of tinyplays reads like this, "
+                         f"from character {at}: {text[at:at + 40]!r}")
     while at < len(text):
-        m = _read(ENTER, text, at) or lost()
+        m = _read(ENTER, text, at, {}) or lost()
         cast = {"A": m["A"], "B": m["B"]}
-        if cast["A"] == cast["B"]: lost()
         at, bits, talk = m.end(), bits + log2(len(CAST)) + _bits(ENTER), 0
         while not (talk and (m := _read(EXIT, text, at, cast))):
-            m, kind = next(((m, t) for t in TALK if (m := _read(t, text, at, cast))), None) or lost()
-            at, bits, talk = m.end(), bits + _bits(kind) - log2(TALK[kind]) - (log2(MORE) if talk else 0), talk + 1
+            reads = ((_read(t, text, at, cast), t) for t in TALK)
+            m, kind = next((r for r in reads if r[0]), None) or lost()
+            bits = bits + _bits(kind) - log2(TALK[kind]) - (log2(MORE) if talk else 0)
+            at, talk = m.end(), talk + 1
         at, bits = m.end(), bits + _bits(EXIT) - log2(1 - MORE)
     return bits
 
 # %% ../nbs/13_data.ipynb #13a6db83
-SHAKESPEARE = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+SHAKESPEARE = ("https://raw.githubusercontent.com/karpathy/char-rnn/master/"
+               "data/tinyshakespeare/input.txt")
 MNIST = "https://storage.googleapis.com/cvdf-datasets/mnist/"
-SOURCES = {     # file -> (address, SHA-256 of its contents, unpacked)
-    "tinyshakespeare.txt": (SHAKESPEARE, "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"),
-    "train-images-idx3-ubyte.gz": (MNIST + "train-images-idx3-ubyte.gz", "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
-    "train-labels-idx1-ubyte.gz": (MNIST + "train-labels-idx1-ubyte.gz", "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
-    "t10k-images-idx3-ubyte.gz": (MNIST + "t10k-images-idx3-ubyte.gz", "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
-    "t10k-labels-idx1-ubyte.gz": (MNIST + "t10k-labels-idx1-ubyte.gz", "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2")}
-
-
-def _where(name):
-    "The file in the folder that NUMPYGPT_DATA names, else in pooch's cache, downloaded when it is not there"
-    if folder := os.environ.get("NUMPYGPT_DATA"):
-        path = Path(folder) / name
-        if path.is_file(): return path
-        raise FileNotFoundError(f"NUMPYGPT_DATA names the folder {folder}, which has no {name}: "
-                                "put it there, or unset NUMPYGPT_DATA to download it")
-    import pooch
-    try: return Path(pooch.retrieve(SOURCES[name][0], known_hash=None, fname=name, path=pooch.os_cache("numpygpt")))
-    except Exception as e:
-        raise OSError(f"could not download {name} from {SOURCES[name][0]} ({e}): try again, or get it elsewhere "
-                      "and let NUMPYGPT_DATA name its folder") from e
+_SUMS = """\
+tinyshakespeare.txt        86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed
+train-images-idx3-ubyte.gz ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db
+train-labels-idx1-ubyte.gz 65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5
+t10k-images-idx3-ubyte.gz  0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7
+t10k-labels-idx1-ubyte.gz  ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"""
+SOURCES = {name: (MNIST + name if name.endswith(".gz") else SHAKESPEARE, digest)   # of its contents
+           for name, digest in map(str.split, _SUMS.splitlines())}                 # when unpacked
 
 # %% ../nbs/13_data.ipynb #b78f5afa
-def fetch(name):   # a key of SOURCES
-    "The contents of a named file, unpacked and checked"
-    path = _where(name)
+def fetch(name: str) -> bytes:
+    "The contents of a file of `SOURCES`, from NUMPYGPT_DATA or downloaded, unpacked and checked"
+    address, needed = SOURCES[name]
+    if folder := os.environ.get("NUMPYGPT_DATA"):
+        path = Path(folder) / name
+        if not path.is_file():
+            raise FileNotFoundError(f"NUMPYGPT_DATA names the folder {folder}, which has no {name}"
+                                    ": put it there, or unset NUMPYGPT_DATA to download it")
+    else:
+        import pooch
+        try: path = Path(pooch.retrieve(address, None, name, pooch.os_cache("numpygpt")))
+        except Exception as e:
+            raise OSError(f"could not download {name} from {address} ({e}): try again, or get it "
+                          "elsewhere and let NUMPYGPT_DATA name its folder") from e
     try: data = gzip.decompress(path.read_bytes()) if name.endswith(".gz") else path.read_bytes()
     except (EOFError, OSError, zlib.error) as e:
-        raise ValueError(f"{path} is cut off or damaged ({e}): delete it and fetch it again") from None
-    found, needed = hashlib.sha256(data).hexdigest(), SOURCES[name][1]
-    if found != needed:
-        raise ValueError(f"{path} has the wrong contents: {len(data)} bytes of SHA-256 {found[:12]}..., needed {needed[:12]}...; "
-                         "it was cut off or changed: delete it and fetch it again")
+        raise ValueError(f"{path} is cut off or damaged ({e}): delete it, fetch it again") from None
+    if (found := hashlib.sha256(data).hexdigest()) != needed:
+        raise ValueError(f"{path} has the wrong contents (SHA-256 {found[:12]}..., not "
+                         f"{needed[:12]}...): it was cut off or changed; delete it, fetch it again")
     return data
 
 # %% ../nbs/13_data.ipynb #14329027
-def load_text(name):   # 'tinyplays', 'shakespeare', or the path of a UTF-8 file
-    "A corpus as one string"
+def load_text(name: str | Path) -> str:
+    "A corpus as one string: 'tinyplays', 'shakespeare', or the UTF-8 file at a path"
     if name == "tinyplays": return tinyplays(500_000)
     if name == "shakespeare": return fetch("tinyshakespeare.txt").decode()
     path = Path(name)
-    if not path.is_file(): raise FileNotFoundError(f"no text file {path}: give 'tinyplays', 'shakespeare', or the path of a text file")
+    if not path.is_file():
+        raise FileNotFoundError(f"no text file {path}: give tinyplays, shakespeare or a text file")
     data = path.read_bytes()
-    if b"\0" in data: raise ValueError(f"{path} has a zero byte at {data.index(0)}, so it is a binary file: give a UTF-8 text file")
+    if b"\0" in data:
+        raise ValueError(f"{path} is binary: byte {data.index(0)} is zero; give a UTF-8 text file")
     try: text = data.decode("utf-8-sig")
     except UnicodeDecodeError as e:
-        raise ValueError(f"{path} is not UTF-8 text (byte {e.start} is {data[e.start]:#04x}): convert it to UTF-8, or cut it where a character ends") from None
+        raise ValueError(f"{path} is not UTF-8 text (byte {e.start} is {data[e.start]:#04x}): "
+                         "convert it to UTF-8, or cut it where a character ends") from None
     if not text.strip(): raise ValueError(f"{path} is empty: give a file with text in it")
     return text.replace("\r\n", "\n")
 
-
-def _idx(data):
-    "An array from MNIST's format: two zeros, the type (8: bytes), the rank, the shape as big-endian int32, the bytes"
+def _idx(data: bytes) -> np.ndarray:     # two zeros, type (8: bytes), rank, shape as >i4, the bytes
     shape = np.frombuffer(data, ">i4", count=data[3], offset=4)
     return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
 
-
-def mnist():
-    "(train_x, train_y, test_x, test_y), bytes: 60,000 and 10,000 handwritten digits of 28 by 28"
+def mnist() -> tuple[np.ndarray, ...]:
+    "(train_x, train_y, test_x, test_y), uint8: 60,000 and 10,000 digits (N, 28, 28), labels (N,)"
     return tuple(_idx(fetch(name)) for name in SOURCES if name.endswith(".gz"))
 
 # %% ../nbs/13_data.ipynb #c385d9d2
-def _token_type(vocab_size): return np.uint16 if vocab_size <= 1 << 16 else np.uint32
+Ids: TypeAlias = Sequence[int] | np.ndarray
+def _token_type(vocab_size: int) -> Any: return np.uint16 if vocab_size <= 1 << 16 else np.uint32
 
-
-def write_tokens(path, ids, vocab_size):
-    "A token file: .npy with uint16 where the vocabulary fits, else uint32; swapped in when complete"
-    path, ids = Path(path), np.asarray(ids) if len(ids) else np.zeros(0, int)
-    if ids.ndim != 1 or ids.dtype.kind not in "iu": raise ValueError(f"token ids must be a row of integers; got {ids.dtype} of shape {ids.shape}")
+def write_tokens(path: str | Path, ids: Ids, vocab_size: int) -> None:
+    "A token file of ids (N,): .npy, uint16 where the vocabulary fits, else uint32; never half"
+    ids = np.asarray(ids) if len(ids) else np.zeros(0, int)
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise ValueError(f"token ids must be a row of integers, not {ids.dtype} of {ids.shape}")
     if ids.size and not 0 <= ids.min() <= ids.max() < vocab_size:
-        raise ValueError(f"token ids must lie in 0 to {vocab_size - 1}; these go from {ids.min()} to {ids.max()}: is it the right tokenizer?")
-    beside = path.with_name(path.name + ".part")
-    with open(beside, "wb") as f: np.save(f, ids.astype(_token_type(vocab_size)))
-    os.replace(beside, path)
+        raise ValueError(f"token ids must lie in 0 to {vocab_size - 1}; these go from {ids.min()} "
+                         f"to {ids.max()}: is it the right tokenizer?")
+    with open(f"{path}.part", "wb") as f: np.save(f, ids.astype(_token_type(vocab_size)))
+    os.replace(f"{path}.part", path)
 
-# %% ../nbs/13_data.ipynb #d52b34f4
-def read_tokens(path):
-    "The tokens of a file as a memory map: nothing is read until it is used"
-    path = Path(path)
-    if not path.is_file(): raise FileNotFoundError(f"there is no token file {path}: write one with write_tokens or Dataset.save")
+def read_tokens(path: str | Path) -> np.ndarray:
+    "The tokens of a file, (N,), as a memory map: nothing is read until it is used"
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no token file {path}: make one with write_tokens")
     try: tokens = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as e:
-        raise ValueError(f"{path} is no whole token file ({e}): it was cut off or is something else; write it again") from None
-    if not isinstance(tokens, np.ndarray) or tokens.ndim != 1 or tokens.dtype not in (np.uint16, np.uint32):
-        raise ValueError(f"{path} does not hold a row of uint16 or uint32 tokens: write one with write_tokens")
+        raise ValueError(f"{path} is no whole token file ({e}): it was cut off or is something "
+                         "else; write it again") from None
+    if getattr(tokens, "ndim", 0) != 1 or tokens.dtype not in (np.uint16, np.uint32):
+        raise ValueError(f"{path} does not hold a row of uint16 or uint32 tokens: write it again")
     return tokens
 
 # %% ../nbs/13_data.ipynb #cee4e7a7
-def split_text(text, val_fraction=0.1):
+def split_text(text: str, val_fraction: float = 0.1) -> tuple[str, str]:
     "(train, val): the last part is held out, in one piece"
-    if not 0 <= val_fraction < 1: raise ValueError(f"val_fraction ({val_fraction}) must be at least 0 and below 1: try 0.1")
+    if not 0 <= val_fraction < 1:
+        raise ValueError(f"val_fraction ({val_fraction}) must be at least 0 and below 1: try 0.1")
     cut = round(len(text) * (1 - val_fraction))
     return text[:cut], text[cut:]
 
-
 class Dataset:
-    "Train and validation tokens with the tokenizer that made them"
-    def __init__(self, train, val, tokenizer): self.train, self.val, self.tokenizer = train, val, tokenizer
+    "Train and validation tokens, (N,) each, with the tokenizer that made them"
+    def __init__(self, train: np.ndarray, val: np.ndarray, tokenizer: Tokenizer) -> None:
+        self.train, self.val, self.tokenizer = train, val, tokenizer
 
-    def __repr__(self): return f"Dataset({len(self.train):,} tokens to train on, {len(self.val):,} held out, {self.tokenizer!r})"
+    def __repr__(self) -> str:
+        return (f"Dataset({len(self.train):,} tokens to train on, {len(self.val):,} held out, "
+                f"{self.tokenizer!r})")
 
-    vocab_size = property(lambda self: self.tokenizer.vocab_size)
+    @property
+    def vocab_size(self) -> int: return self.tokenizer.vocab_size
 
     @classmethod
-    def from_text(cls, text, tokenizer, val_fraction=0.1):
+    def from_text(cls, text: str, tokenizer: Tokenizer, val_fraction: float = 0.1) -> "Dataset":
         "Split first, then tokenize each part, so that no token lies across the cut"
         if not text: raise ValueError("the text is empty: give some text to learn from")
-        return cls(*(np.array(tokenizer.encode(part), _token_type(tokenizer.vocab_size)) for part in split_text(text, val_fraction)), tokenizer)
+        kind, parts = _token_type(tokenizer.vocab_size), split_text(text, val_fraction)
+        train, val = (np.array(tokenizer.encode(part), kind) for part in parts)
+        return cls(train, val, tokenizer)
 
-    def save(self, folder):
+    def save(self, folder: str | Path) -> None:
         "train.npy, val.npy and tokenizer.json"
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("train", "val"): write_tokens(folder / f"{name}.npy", getattr(self, name), self.vocab_size)
-        self.tokenizer.save(folder / "tokenizer.json")
+        (folder := Path(folder)).mkdir(parents=True, exist_ok=True)
+        write_tokens(folder / "train.npy", self.train, self.vocab_size)
+        write_tokens(folder / "val.npy", self.val, self.vocab_size)
+        self.tokenizer.save(folder)
 
     @classmethod
-    def open(cls, folder):
+    def open(cls, folder: str | Path) -> "Dataset":
         "What `save` wrote; the tokens stay on disk"
-        folder = Path(folder)
-        if not folder.is_dir(): raise FileNotFoundError(f"there is no dataset folder {folder}: make one with Dataset.save")
-        return cls(read_tokens(folder / "train.npy"), read_tokens(folder / "val.npy"), load_tokenizer(folder / "tokenizer.json"))
+        if not (folder := Path(folder)).is_dir():
+            raise FileNotFoundError(f"there is no dataset folder {folder}: Dataset.save makes one")
+        train, val = read_tokens(folder / "train.npy"), read_tokens(folder / "val.npy")
+        return cls(train, val, load_tokenizer(folder))
 
-    def chars_per_token(self, part="val"):
-        "How many characters a token covers: divide bits per token by it for bits per character"
+    def chars_per_token(self, part: str = "val") -> float:
+        "Characters that a token covers: bits per token divided by it are bits per character"
         tokens = getattr(self, part)
         return len(self.tokenizer.decode(tokens)) / len(tokens)
 
 # %% ../nbs/13_data.ipynb #4957691b
-def _checked(indices, n):
-    "Indices as int64, all of them in 0 to n - 1"
-    if isinstance(indices, slice): indices = range(n)[indices]
-    indices = np.asarray(indices, np.int64)
-    if indices.size and not 0 <= indices.min() <= indices.max() < n:
-        raise IndexError(f"indices must lie in 0 to {n - 1}; these go from {indices.min()} to {indices.max()}")
-    return indices
-
+def _checked(indices: Any, n: int) -> np.ndarray:            # as int64, all of them in 0 to n - 1
+    at = np.asarray(range(n)[indices] if isinstance(indices, slice) else indices, np.int64)
+    if at.size and not 0 <= at.min() <= at.max() < n:
+        raise IndexError(f"indices must lie in 0 to {n - 1}; got {at.min()} to {at.max()}")
+    return at
 
 class Windows:
-    "Every stretch of `context` tokens, with the same stretch one token later: windows[starts] -> x, y, both (B, T) int64"
-    def __init__(self, tokens, context):
+    "windows[starts] -> x, y, (B, T) int64: stretches of `context` tokens, and the same one later"
+    def __init__(self, tokens: np.ndarray, context: int) -> None:
         if context < 1: raise ValueError(f"context ({context}) must be at least 1")
         if len(tokens) <= context:
-            raise ValueError(f"{len(tokens)} tokens are too few for a context of {context}, which needs {context + 1}: "
-                             "take a shorter context, more text, or another val_fraction")
+            raise ValueError(f"{len(tokens)} tokens are too few for a context of {context}, which "
+                             f"needs {context + 1}: take a shorter context, more text, or another "
+                             "val_fraction")
         self.tokens, self.context, self.stride = tokens, context, context
 
-    def __len__(self): return len(self.tokens) - self.context
-
-    def __getitem__(self, starts):
-        both = self.tokens[_checked(starts, len(self))[..., None] + np.arange(self.context + 1)].astype(np.int64)   # (B, T + 1)
-        return both[..., :-1], both[..., 1:].copy()                             # (B, T), (B, T)
+    def __len__(self) -> int: return len(self.tokens) - self.context
+    def __getitem__(self, starts: Any) -> tuple[np.ndarray, np.ndarray]:
+        at = _checked(starts, len(self))[..., None] + np.arange(self.context + 1)    # (B, T + 1)
+        both = self.tokens[at].astype(np.int64)
+        return both[..., :-1], both[..., 1:].copy()          # (B, T), (B, T)
 
 # %% ../nbs/13_data.ipynb #9ab1d976
 class Arrays:
     "Pairs of rows from two arrays, such as images and labels"
     stride = 1
-
-    def __init__(self, x, y):
-        if len(x) != len(y): raise ValueError(f"x and y must be equally long; got {len(x)} and {len(y)}")
+    def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
+        if len(x) != len(y): raise ValueError(f"x and y must be equally long: {len(x)}, {len(y)}")
         self.x, self.y = x, y
 
-    def __len__(self): return len(self.x)
-
-    def __getitem__(self, indices):
+    def __len__(self) -> int: return len(self.x)
+    def __getitem__(self, indices: Any) -> tuple[np.ndarray, np.ndarray]:
         indices = _checked(indices, len(self))
         return self.x[indices], self.y[indices]
 
+# %% ../nbs/13_data.ipynb #d13a0de5
+def _starts(n: int, stride: int, items: int, shuffle: bool, key: list[int]) -> np.ndarray:
+    "Indices of an epoch: a random phase below the stride, then every stride-th, shuffled"
+    rng = np.random.default_rng(key)
+    starts = np.arange(rng.integers(min(n, stride)) if shuffle else 0, n, stride)
+    return (rng.permutation(starts) if shuffle else starts)[:items]
+
 # %% ../nbs/13_data.ipynb #8e98dd36
 class DataLoader:
-    "Batches: `next()` is endless, `iter()` gives the rest of an epoch; the order follows from (seed, epoch) alone"
-    def __init__(self, data, batch_size, seed=0, shuffle=True, drop_last=True):   # data: Windows or Arrays
+    "Batches, in the order of (seed, epoch): `next()` is endless, `iter()` ends with the epoch"
+    def __init__(self, data: Windows | Arrays, batch_size: int, seed: int = 0,
+                 shuffle: bool = True, drop_last: bool = True) -> None:
         if batch_size < 1: raise ValueError(f"batch_size ({batch_size}) must be at least 1")
-        self.data, self.batch_size, self.seed, self.shuffle, self.drop_last = data, batch_size, seed, shuffle, drop_last
-        self.epoch, self.batch, self._order = 0, 0, (None, None)
-        if len(self) == 0: raise ValueError(f"an epoch has {self.items} items, fewer than one batch of {batch_size}: "
-                                            "take a smaller batch_size or more data, or drop_last=False")
+        self.data, self.batch_size, self.seed, self.shuffle = data, batch_size, seed, shuffle
+        n, stride = len(data), data.stride
+        self.items = max(min(n, 1), n // stride) if shuffle else -(-n // stride)
+        self.batches = self.items // batch_size if drop_last else -(-self.items // batch_size)
+        self.setting = dict(seed=seed, batch_size=batch_size, shuffle=shuffle, drop_last=drop_last,
+                            length=n, stride=stride)
+        self.epoch, self.batch, self._order = 0, 0, (-1, np.zeros(0, np.int64))
+        if self.batches == 0:
+            raise ValueError(f"an epoch has {self.items} items, fewer than one batch of "
+                             f"{batch_size}: take a smaller one or more data, or drop_last=False")
 
-    @property
-    def items(self):
-        "How many items an epoch visits: with a random phase, as many as every phase has"
-        n, stride = len(self.data), self.data.stride
-        return max(min(n, 1), n // stride) if self.shuffle else -(-n // stride)
+    def __len__(self) -> int: return self.batches
 
-    def __len__(self): return self.items // self.batch_size if self.drop_last else -(-self.items // self.batch_size)
-
-    def order(self, epoch):
-        "The indices of an epoch: a random phase below the stride, then every stride-th, shuffled"
+    def order(self, epoch: int) -> np.ndarray:
+        "The indices of an epoch, int64"
         if self._order[0] != epoch:
-            n, stride, rng = len(self.data), self.data.stride, np.random.default_rng([self.seed, epoch])
-            starts = np.arange(rng.integers(min(n, stride)) if self.shuffle else 0, n, stride)
-            self._order = epoch, (rng.permutation(starts) if self.shuffle else starts)[:self.items]
+            shape, key = (len(self.data), self.data.stride, self.items), [self.seed, epoch]
+            self._order = epoch, _starts(*shape, self.shuffle, key)
         return self._order[1]
 
-    def next(self):
+    def next(self) -> tuple[np.ndarray, np.ndarray]:
         "The next batch (x, y), into the next epoch where one ends"
         at = self.batch * self.batch_size
         x, y = self.data[self.order(self.epoch)[at:at + self.batch_size]]
@@ -337,55 +348,52 @@ class DataLoader:
         if self.batch == len(self): self.epoch, self.batch = self.epoch + 1, 0
         return x, y
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         epoch = self.epoch
         while self.epoch == epoch: yield self.next()
 
-    def _setting(self):
-        names = "seed", "batch_size", "shuffle", "drop_last"
-        return {**{n: getattr(self, n) for n in names}, "length": len(self.data), "stride": self.data.stride}
-
-    def state_dict(self): return {"epoch": self.epoch, "batch": self.batch, **self._setting()}
-
-    def load_state_dict(self, state):   # from state_dict(), perhaps by way of JSON
-        "Go on from a saved state: the same batches follow"
-        for name, here in self._setting().items():
-            if state.get(name) != here: raise ValueError(f"the saved loader had {name} {state.get(name)}, this one has {here}: make it as it was")
+    def state_dict(self) -> dict: return {"epoch": self.epoch, "batch": self.batch, **self.setting}
+    def load_state_dict(self, state: dict) -> None:
+        "Go on from what `state_dict` gave, perhaps by way of JSON: the same batches follow"
+        for name, here in self.setting.items():
+            if (there := state.get(name)) != here:
+                raise ValueError(f"the saved loader had {name} {there}, this one has {here}: "
+                                 "make it as it was")
         self.epoch, self.batch = state["epoch"], state["batch"]
 
 # %% ../nbs/13_data.ipynb #9256b0ad
-def _lookup(keys, values, wanted):   # keys: sorted
-    "values[keys == wanted], 0 where there is none"
-    if not len(keys): return np.zeros(len(wanted), np.int64)
+def _lookup(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    "values[keys == wanted] for sorted keys, 0 where there is none"
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[at] == wanted, values[at], 0)
 
-
-def ngram_bits(train_ids, val_ids, V, n):   # n: length of the pieces that are counted
-    "Bits per token on `val_ids` of the n-gram model counted on `train_ids`, smoothed by Witten and Bell (1991, method C)"
-    if V ** n >= 1 << 63: raise ValueError(f"{V} ** {n} does not fit in 64 bits: take a smaller n or vocabulary")
+def ngram_bits(train_ids: Ids, val_ids: Ids, V: int, n: int) -> float:
+    "Bits per token of `val_ids` (M,), by n-grams of `train_ids` (N,), after Witten and Bell (1991)"
+    if V ** n >= 1 << 63:
+        raise ValueError(f"{V} ** {n} does not fit in 64 bits: take a smaller n or vocabulary")
     train, val = np.asarray(train_ids, np.int64), np.asarray(val_ids, np.int64)
-    if not len(train) or not len(val): raise ValueError(f"both parts need tokens; got {len(train)} to count and {len(val)} to score")
-    p, grams, scored = np.full(len(val), 1 / V), np.zeros(len(train) + 1, np.int64), np.zeros(len(val) + 1, np.int64)
-    for k in range(min(n, len(train), len(val))):                               # k: tokens of context
+    if not len(train) or not len(val):
+        raise ValueError(f"both parts need tokens; got {len(train)} to count, {len(val)} to score")
+    p = np.full(len(val), 1 / V)
+    grams, scored = np.zeros(len(train) + 1, np.int64), np.zeros(len(val) + 1, np.int64)
+    for k in range(min(n, len(train), len(val))):            # k: tokens of context
         contexts, grams = grams[:-1], grams[:-1] * V + train[k:]
         asked, scored = scored[:-1], scored[:-1] * V + val[k:]
         kinds, times = np.unique(grams, return_counts=True)
         N, D = (_lookup(*np.unique(c, return_counts=True), asked) for c in (contexts, kinds // V))
-        p[k:] = np.where(N > 0, (_lookup(kinds, times, scored) + D * p[k:]) / np.maximum(N + D, 1), p[k:])
+        mixed = (_lookup(kinds, times, scored) + D * p[k:]) / np.maximum(N + D, 1)
+        p[k:] = np.where(N > 0, mixed, p[k:])
     return float(-np.log2(p).mean())
 
 # %% ../nbs/13_data.ipynb #8d4bbeba
-def uniform_bits(V):
+def uniform_bits(V: int) -> float:
     "Bits per token of knowing nothing"
     return log2(V)
 
-
-def unigram_bits(train_ids, val_ids, V):
+def unigram_bits(train_ids: Ids, val_ids: Ids, V: int) -> float:
     "Bits per token of knowing how frequent each token is"
     return ngram_bits(train_ids, val_ids, V, 1)
 
-
-def bigram_bits(train_ids, val_ids, V):
+def bigram_bits(train_ids: Ids, val_ids: Ids, V: int) -> float:
     "Bits per token of knowing how frequent each token is after the one before"
     return ngram_bits(train_ids, val_ids, V, 2)
