@@ -78,7 +78,9 @@ def silu_bwd(dy: Array, x: Array) -> Array:
 
 
 def swiglu(a: Array, b: Array) -> Array:
-    "silu(a) b: `a` decides how much of `b` passes; all of one shape (Shazeer 2020, section 2)"
+    """The product silu(a) b: `a` decides how much of `b` passes; all of one shape
+
+    Shazeer 2020, section 2."""
     return silu(a) * b
 
 def swiglu_and_slopes(a: Array, b: Array) -> tuple[Array, Array, Array]:

@@ -25,7 +25,7 @@ def _kept(t, V, ignore_index):   # (N,) integers
 def cross_entropy(logits: Array,             # (..., V)
                   targets: Array,            # integers (...), from 0 to V-1, or ignore_index
                   ignore_index: int = -1,    # a target that is not to be learned
-                  count: int | None = None   # how many count in the whole batch, for a part
+                  count: int | None = None   # targets that count in the whole batch, for a part
                   ) -> tuple[Any, Array]:
     """Mean of -log softmax(logits)[target] in nats, a scalar, and its gradient, as logits
 
