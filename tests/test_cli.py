@@ -1,5 +1,6 @@
 "The command line: every command, and a table of bad input with the message that it must get"
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from numpygpt import checkpoint, cli
+from numpygpt.course import chapters
 from numpygpt.gradcheck import wrongs
+from numpygpt.replicas import core_limit
 from numpygpt.training import PRESETS, TrainConfig
 from numpygpt.transformer import Block
 
@@ -46,6 +49,7 @@ BAD = [     # arguments; parts of the message
     ("train --steps 0", ["steps must be", "got 0"]),
     ("train --dropout 1.5", ["dropout", "1.5"]),
     ("train --data nowhere.txt", ["nowhere.txt", "shakespeare"]),
+    ("train --data None", ["learns from a text", "--data"]),
     ("train --data empty.txt", ["empty"]),
     ("train --data short.txt", ["too few", "context"]),
     ("train --data binary.txt", ["binary.txt", "UTF-8"]),
@@ -92,6 +96,8 @@ BAD = [     # arguments; parts of the message
     ("check --n-head 5", ["n_embd (24)", "n_head (5)"]),
     ("check --entries 0", ["entries must be at least 1"]),
     ("info nowhere", ["no checkpoint in nowhere"]),
+    ("notebooks my.txt", ["my.txt is a file", "folder"]),
+    ("notebooks my.txt --open --force", ["my.txt is a file", "folder"]),
     ("trian", ["trian", "train"]),
 ]
 
@@ -185,3 +191,104 @@ def test_without_out_a_free_folder_is_found(tmp_path):
     for name in ("tiny", "tiny-2"):
         assert numpygpt("train", *SHORT, cwd=tmp_path).returncode == 0
         assert (tmp_path / "runs" / name / "checkpoint").is_dir()
+
+
+@pytest.mark.parametrize("line, preset", [
+    ("--preset nano --preset tiny", "tiny"), ("--preset=nano --preset tiny", "tiny"),
+    ("--preset tiny --preset=nano", "nano"), ("--preset nano --freeze emb --preset tiny", "tiny"),
+    ("--preset nano --n_head 2", "nano"), ("--freeze emb --preset nano", "nano"), ("", "tiny"),
+])
+def test_the_last_preset_decides_all_that_a_preset_decides(line, preset):
+    command, pure = cli.parse(["train", *line.split()]), cli.Train.of(preset)
+    assert (command.preset, command.data, command.tokenizer) == (preset, pure.data, pure.tokenizer)
+    assert command.model.n_embd == pure.model.n_embd and command.train.lr == pure.train.lr
+    assert command.model.n_kv_head == command.model.n_head
+
+
+@pytest.mark.parametrize("line, given", [
+    ("train --n_head 4 --n-embd=32 --no_tied", ["--n-embd", "--n-head", "--no-tied"]),
+    ("train --lr 1e-3 --lr=2e-3 --freeze emb blocks.0", ["--freeze", "--lr"]),
+    ("sample --prompt=--steps", ["--prompt"]), ("sample --prompt=a--b=--c", ["--prompt"]),
+    ("sample --beam 2 -- --seed", ["--beam"]), ("plot -- --prompt", []),
+    ("plot --prompt=-- --attention", ["--attention", "--prompt"]), ("plot", []),
+])
+def test_the_flags_that_were_named_are_those_that_the_parser_took(line, given):
+    assert sorted(cli.parse(line.split()).given) == given
+
+
+@pytest.mark.parametrize("line", [
+    "train --pre nano", "train --presets nano", "train --n-hea 4", "train --data --preset nano",
+    "train --preset", "train --preset tyni", "train --out --preset=nano", "sample --prompt --steps",
+    "sample --prompt --beam", "train -- --preset nano",
+])
+def test_what_could_be_read_in_two_ways_is_refused(line, capsys):
+    with pytest.raises(SystemExit) as end: cli.parse(line.split())
+    assert end.value.code == 2 and capsys.readouterr().err
+
+
+def test_a_refused_preset_is_told_which_there_are(capsys):
+    with pytest.raises(SystemExit): cli.parse(["train", "--preset", "tyni"])
+    assert "'tiny', 'nano'" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_package_runs_as_a_program(place):
+    "python -m numpygpt is numpygpt: the same words, the same codes"
+    for line in (["--version"], ["info", "run"], ["sample", "nowhere"]):
+        words, same = [sys.executable, "-m", "numpygpt", *line], numpygpt(*line, cwd=place)
+        done = subprocess.run(words, capture_output=True, text=True, cwd=place)
+        assert (done.returncode, done.stdout, done.stderr) == (same.returncode, same.stdout,
+                                                               same.stderr)
+        assert done.returncode == (line[-1] == "nowhere")
+
+
+def test_info_tells_the_cores_and_what_limits_them():
+    cores, limit = core_limit()
+    assert f"usable cores: {cores} (limit: {limit})" in numpygpt("info").stdout
+    if hasattr(os, "sched_setaffinity") and cores > 1:
+        program = (f"import os; os.sched_setaffinity(0, [{min(os.sched_getaffinity(0))}])\n"
+                   "from numpygpt.cli import main; main(['info'])")
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert "usable cores: 1 (limit: affinity)" in done.stdout
+
+
+def test_chapters_are_copied_and_a_changed_one_is_left(tmp_path):
+    course, names = tmp_path / "a" / "course", {c.path.name for c in chapters()}
+    first = numpygpt("notebooks", course)
+    assert first.returncode == 0, first.stderr
+    assert f"{len(names)} chapters written to {course}" in first.stdout
+    assert {p.name for p in course.glob("*.ipynb")} == names and "left" not in first.stdout
+    assert f"next: numpygpt notebooks {course} --open" in first.stdout
+    mine = course / "03_linear.ipynb"
+    plain = mine.read_text(encoding="utf-8")
+    mine.write_text("mine")
+    again = numpygpt("notebooks", course)
+    assert again.returncode == 0 and mine.read_text() == "mine"
+    assert f"{len(names) - 1} chapters written" in again.stdout and "--force" in again.stdout
+    assert "1 left alone, since changed" in again.stdout and mine.name in again.stdout
+    forced = numpygpt("notebooks", course, "--force")
+    assert f"{len(names)} chapters written" in forced.stdout and "left" not in forced.stdout
+    assert mine.read_text(encoding="utf-8") == plain
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_open_starts_jupyterlab_on_the_first_page(tmp_path, code):
+    "With a jupyter that writes down what it was asked for"
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake" / "jupyterlab.py").write_text("")
+    fake = f"import sys; print('asked', sys.argv[1:]); sys.exit({code})"
+    (tmp_path / "fake" / "jupyter.py").write_text(fake)
+    done = subprocess.run([COMMAND, "notebooks", "course", "--open"], cwd=tmp_path,
+                          env={**os.environ, "PYTHONPATH": str(tmp_path / "fake")},
+                          capture_output=True, text=True)
+    assert done.returncode == code and "next:" not in done.stdout, done.stderr
+    assert f"asked {['lab', str(Path('course', 'index.ipynb'))]}" in done.stdout
+    assert (tmp_path / "course" / "index.ipynb").is_file()
+
+
+def test_without_jupyterlab_one_line_says_what_is_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "jupyterlab", None)
+    course = tmp_path / "course"
+    with pytest.raises(SystemExit) as end: cli.main(["notebooks", str(course), "--open"])
+    said = str(end.value.code)
+    assert said.endswith('pip install "numpygpt[notebooks]"') and "\n" not in said
+    assert "chapters written" in capsys.readouterr().out and (course / "index.ipynb").is_file()

@@ -305,13 +305,14 @@ def test_the_plain_rules_and_the_fast_ones_agree_at_the_ends(counts, kw):
     "from numpygpt import beam_search, generate as f; assert f.beam_search is beam_search",
 ])
 def test_the_module_may_be_called_as_the_function(lines):
-    "In an interpreter of its own, since what was imported before decides which of the two a name is"
+    "In an interpreter of its own: what was imported before decides which of the two a name is"
     program = [lines, "import numpy as np", "from numpygpt import GPT, GPTConfig",
                "shape = GPTConfig(vocab_size=5, context=4, n_layer=1, n_embd=4, n_head=1)",
                "m = GPT(shape, np.random.default_rng(0))",
                "print(list(f(m, [1, 2], 3, rng=4)))",
                "print([int(column[0]) for column in f(m, ids=[[1, 2]], n_tokens=3, rng=4)])"]
-    done = subprocess.run([sys.executable, "-c", "\n".join(program)], capture_output=True, text=True)
+    words = [sys.executable, "-c", "\n".join(program)]
+    done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.splitlines()
     assert first == second and first.count(",") == 2
