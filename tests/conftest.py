@@ -3,16 +3,19 @@ import os
 import sys
 from pathlib import Path
 
-for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"): os.environ.setdefault(name, "1")
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(Path(__file__).parent))
-if (beside := ROOT.parent / "shared" / "data").is_dir(): os.environ.setdefault("NUMPYGPT_DATA", str(beside))
+if (beside := ROOT.parent / "shared" / "data").is_dir():
+    os.environ.setdefault("NUMPYGPT_DATA", str(beside))
 
-from evidence import pytest_addoption, pytest_configure      # noqa: E402, F401: the option --evidence
+from evidence import pytest_addoption, pytest_configure  # noqa: E402, F401: the option --evidence
 
 
 def pytest_terminal_summary(terminalreporter):
     "What could not be tried is said in the last lines"
     skipped = terminalreporter.stats.get("skipped", [])
-    for reason in sorted({r.longrepr[2] if isinstance(r.longrepr, tuple) else str(r.longrepr) for r in skipped}):
+    words = lambda r: r.longrepr[2] if isinstance(r.longrepr, tuple) else str(r.longrepr)
+    for reason in sorted({words(r) for r in skipped}):
         terminalreporter.write_line(f"not tried: {reason.removeprefix('Skipped: ')}")

@@ -1,16 +1,19 @@
 """A stand-in for CuPy on a machine without a GPU: arrays that refuse to mix with NumPy's.
 
-`Device` wraps NumPy; what it returns are `Array`s, which cannot be turned into NumPy arrays by accident, cannot meet one in
-an operation, and stay arrays (0-d) after a reduction, as CuPy's do. Names and keywords that CuPy lacks do not exist."""
+`Device` wraps NumPy; what it returns are `Array`s, which cannot be turned into NumPy arrays by
+accident, cannot meet one in an operation, and stay arrays (0-d) after a reduction, as CuPy's do.
+Names and keywords that CuPy lacks do not exist."""
 import json
 import types
 from pathlib import Path
 
 import numpy as np
 
-CUPY = json.loads((Path(__file__).parent / "cupy_names.json").read_text())      # name -> keywords, or null where unknown
-OPERATORS = ("add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow matmul rmatmul and rand or ror xor rxor "
-             "lt le gt ge eq ne neg pos abs invert iadd isub imul itruediv ifloordiv imatmul ipow iand ior ixor").split()
+# name -> keywords, or null where unknown
+CUPY = json.loads((Path(__file__).parent / "cupy_names.json").read_text())
+OPERATORS = ("add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow "
+             "matmul rmatmul and rand or ror xor rxor lt le gt ge eq ne neg pos abs invert "
+             "iadd isub imul itruediv ifloordiv imatmul ipow iand ior ixor").split()
 
 
 class Array:
@@ -18,9 +21,12 @@ class Array:
     __hash__ = None
 
     def __init__(self, host): self._host = host
-    def __array__(self, *args, **kwargs): raise TypeError("implicit conversion of a device array to NumPy: use to_cpu")
-    def __array_ufunc__(self, ufunc, method, *args, **kwargs): raise TypeError(f"np.{ufunc.__name__} met a device array: use xp")
-    def __array_function__(self, function, *args): raise TypeError(f"np.{function.__name__} met a device array: use xp")
+    def __array__(self, *args, **kwargs):
+        raise TypeError("implicit conversion of a device array to NumPy: use to_cpu")
+    def __array_ufunc__(self, ufunc, method, *args, **kwargs):
+        raise TypeError(f"np.{ufunc.__name__} met a device array: use xp")
+    def __array_function__(self, function, *args):
+        raise TypeError(f"np.{function.__name__} met a device array: use xp")
     def __getitem__(self, index): return wrap(self._host[unwrap(index)])
     def __setitem__(self, index, value): self._host[unwrap(index)] = unwrap(value)
     def __len__(self): return len(self._host)
@@ -51,12 +57,14 @@ for name in OPERATORS: setattr(Array, f"__{name}__", _operator(name))
 
 
 def wrap(x):
-    if isinstance(x, (np.ndarray, np.generic)): return Array(np.asarray(x) if isinstance(x, np.generic) else x)
+    if isinstance(x, (np.ndarray, np.generic)):
+        return Array(np.asarray(x) if isinstance(x, np.generic) else x)
     return type(x)(map(wrap, x)) if isinstance(x, (tuple, list)) else x
 
 
 def unwrap(x):
-    if isinstance(x, np.ndarray): raise TypeError("a NumPy array met a device array: move it over with xp.asarray")
+    if isinstance(x, np.ndarray):
+        raise TypeError("a NumPy array met a device array: move it over with xp.asarray")
     if isinstance(x, Array): return x._host
     return type(x)(map(unwrap, x)) if isinstance(x, (tuple, list)) else x
 
@@ -65,8 +73,10 @@ def on_device(function, name):
     known = CUPY.get(name)
 
     def call(*args, **kwargs):
-        if known is not None and (extra := set(kwargs) - set(known)): raise TypeError(f"cupy.{name} has no keyword {sorted(extra)}")
-        if name in ("asarray", "array"): args = [x._host if isinstance(x, Array) else x for x in args]      # host to device: allowed
+        if known is not None and (extra := set(kwargs) - set(known)):
+            raise TypeError(f"cupy.{name} has no keyword {sorted(extra)}")
+        if name in ("asarray", "array"):      # host to device: allowed
+            args = [x._host if isinstance(x, Array) else x for x in args]
         else: args = [unwrap(x) for x in args]
         return wrap(function(*args, **{k: unwrap(v) for k, v in kwargs.items()}))
     return call
@@ -93,5 +103,6 @@ class Ufunc:
     def __call__(self, *args, **kwargs): return on_device(self._ufunc, self._path)(*args, **kwargs)
 
     def __getattr__(self, name):
-        if f"{self._path}.{name}" not in CUPY: raise AttributeError(f"cupy.{self._path} has no {name!r}")
+        if f"{self._path}.{name}" not in CUPY:
+            raise AttributeError(f"cupy.{self._path} has no {name!r}")
         return on_device(getattr(self._ufunc, name), f"{self._path}.{name}")

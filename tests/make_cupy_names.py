@@ -1,4 +1,5 @@
-"Writes cupy_names.json: every name in CuPy's namespace, its arrays and its ufuncs, with the keywords where they are known (needs CuPy, no GPU)"
+"""Writes cupy_names.json: every name in CuPy's namespace, its arrays and its ufuncs,
+with the keywords where they are known (needs CuPy, no GPU)"""
 import inspect
 import json
 import types
@@ -19,8 +20,13 @@ for name in dir(cupy):
     if name.startswith("_"): continue
     thing = getattr(cupy, name)
     names[name] = keywords(thing) if callable(thing) else None
-    if isinstance(thing, cupy.ufunc): names.update({f"{name}.{m}": None for m in ("at", "reduce", "accumulate", "reduceat", "outer") if hasattr(thing, m)})
-    if isinstance(thing, types.ModuleType) and name in ("linalg", "fft"): names.update({f"{name}.{n}": keywords(getattr(thing, n)) for n in dir(thing) if not n.startswith("_")})
+    if isinstance(thing, cupy.ufunc):
+        methods = "at", "reduce", "accumulate", "reduceat", "outer"
+        names.update({f"{name}.{m}": None for m in methods if hasattr(thing, m)})
+    if isinstance(thing, types.ModuleType) and name in ("linalg", "fft"):
+        names.update({f"{name}.{n}": keywords(getattr(thing, n))
+                      for n in dir(thing) if not n.startswith("_")})
 names.update({f"ndarray.{name}": None for name in dir(cupy.ndarray) if not name.startswith("_")})
-Path(__file__).with_name("cupy_names.json").write_text(json.dumps(names, indent=0, sort_keys=True) + "\n")
+text = json.dumps(names, indent=0, sort_keys=True) + "\n"
+Path(__file__).with_name("cupy_names.json").write_text(text)
 print(f"{len(names)} names of CuPy {cupy.__version__}")

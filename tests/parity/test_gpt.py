@@ -1,4 +1,5 @@
-"Logits, loss and every gradient of a whole GPT, and a hundred training steps, against PyTorch with the same weights"
+"""Logits, loss and every gradient of a whole GPT, and a hundred training steps,
+against PyTorch with the same weights"""
 import numpy as np
 import pytest
 
@@ -22,7 +23,8 @@ VARIANTS = {
     "exact GELU": dict(activation="gelu_exact"),
     "ReLU": dict(activation="relu"),
     "SiLU": dict(activation="silu"),
-    "Llama: RMSNorm, SwiGLU, GQA": dict(norm="rmsnorm", activation="swiglu", n_kv_head=2, mlp_bias=False),
+    "Llama: RMSNorm, SwiGLU, GQA":
+        dict(norm="rmsnorm", activation="swiglu", n_kv_head=2, mlp_bias=False),
     "GPT-2: learned positions, biases, tied": dict(position="learned", attn_bias=True, tied=True),
     "sinusoidal positions": dict(position="sinusoidal"),
     "no positions": dict(position="none"),
@@ -44,9 +46,11 @@ def test_logits_loss_and_every_gradient(variant, precision, limit):
     loss, dlogits = cross_entropy(logits, targets)
     model.backward(dlogits)
 
-    w = {path: torch.tensor(x.copy(), requires_grad=True) for path, x in model.named_parameters().items()}
+    w = {path: torch.tensor(x.copy(), requires_grad=True)
+         for path, x in model.named_parameters().items()}
     theirs = twin.run(model, w, "", torch.tensor(ids))
-    their_loss = F.cross_entropy(theirs.reshape(-1, options["vocab_size"]), torch.tensor(targets).reshape(-1), ignore_index=-1)
+    their_loss = F.cross_entropy(theirs.reshape(-1, options["vocab_size"]),
+                                 torch.tensor(targets).reshape(-1), ignore_index=-1)
     their_loss.backward()
 
     assert logits.dtype == loss.dtype == np.dtype(precision)
@@ -62,15 +66,19 @@ def far(mine, theirs): return np.linalg.norm(mine - theirs.detach().numpy()) / n
 
 def test_a_hundred_adamw_steps_with_clipping_and_cosine():
     steps, lr, rng = 100, 3e-3, np.random.default_rng(4)
-    model = GPT(GPTConfig(vocab_size=31, context=16, n_layer=2, n_embd=32, n_head=4, n_kv_head=2), rng)
+    model = GPT(GPTConfig(vocab_size=31, context=16, n_layer=2, n_embd=32, n_head=4, n_kv_head=2),
+                rng)
     flat = Flat(model)
-    w = {path: torch.tensor(x.copy(), requires_grad=True) for path, x in model.named_parameters().items()}
+    w = {path: torch.tensor(x.copy(), requires_grad=True)
+         for path, x in model.named_parameters().items()}
     mine, clip = AdamW(flat, lr, weight_decay=0.1), 0.5
-    theirs = torch.optim.AdamW([dict(params=[x for x in w.values() if x.ndim > 1], weight_decay=0.1),
-                                dict(params=[x for x in w.values() if x.ndim < 2], weight_decay=0.0)], lr=lr)
+    matrices, vectors = ([x for x in w.values() if (x.ndim > 1) == many] for many in (True, False))
+    theirs = torch.optim.AdamW([dict(params=matrices, weight_decay=0.1),
+                                dict(params=vectors, weight_decay=0.0)], lr=lr)
     clipped = 0
     for step in range(steps):
-        text = (rng.integers(0, 5, (8, 1)) * np.arange(1, 18) + rng.integers(0, 2, (8, 17))) % 31      # learnable, never the same
+        # learnable, never the same
+        text = (rng.integers(0, 5, (8, 1)) * np.arange(1, 18) + rng.integers(0, 2, (8, 17))) % 31
         x, y, rate = text[:, :-1], text[:, 1:], cosine(step, lr, steps, 10, 0.1)
         flat.zero_grad()
         loss, dlogits = cross_entropy(model(x), y)
@@ -85,5 +93,6 @@ def test_a_hundred_adamw_steps_with_clipping_and_cosine():
         torch.nn.utils.clip_grad_norm_(w.values(), clip)
         for group in theirs.param_groups: group["lr"] = rate
         theirs.step()
-        assert abs(float(loss) - their_loss.item()) < 1e-4, f"step {step}: {loss} and {their_loss.item()}"
+        both = float(loss), their_loss.item()
+        assert abs(both[0] - both[1]) < 1e-4, f"step {step}: {both[0]} and {both[1]}"
     assert loss < 2.5 and clipped > 20, "the run must learn, and clip, or it proves nothing"

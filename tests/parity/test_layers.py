@@ -9,7 +9,8 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: `make par
 import make_stored
 
 STORED = {path.stem: path for path in make_stored.OUT.glob("*.npz")}
-FRESH = {**dict(make_stored.cases(np.random.default_rng(20))), "optimizers": make_stored.optimizer_traces(np.random.default_rng(21))}
+FRESH = {**dict(make_stored.cases(np.random.default_rng(20))),
+         "optimizers": make_stored.optimizer_traces(np.random.default_rng(21))}
 
 
 def test_every_case_is_stored_and_no_other(): assert STORED.keys() == FRESH.keys()
@@ -19,4 +20,6 @@ def test_every_case_is_stored_and_no_other(): assert STORED.keys() == FRESH.keys
 def test_stored_values_are_pytorchs(case):
     with np.load(STORED[case]) as stored:
         assert set(stored) == set(FRESH[case])
-        for name in stored: np.testing.assert_allclose(stored[name], FRESH[case][name], rtol=1e-9, atol=1e-11, err_msg=name)
+        for name in stored:
+            np.testing.assert_allclose(stored[name], FRESH[case][name], rtol=1e-9, atol=1e-11,
+                                       err_msg=name)

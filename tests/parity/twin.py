@@ -1,10 +1,12 @@
-"The layers of numpygpt once more in PyTorch, on weights named by numpygpt's paths; autograd does the backward"
+"""The layers of numpygpt once more in PyTorch, on weights named by numpygpt's paths;
+autograd does the backward"""
 import torch
 import torch.nn.functional as F
 
 from numpygpt import attention, embedding, layernorm, linear, transformer
 
-CURVES = {"relu": F.relu, "sigmoid": torch.sigmoid, "gelu": lambda x: F.gelu(x, approximate="tanh"), "gelu_exact": F.gelu,
+CURVES = {"relu": F.relu, "sigmoid": torch.sigmoid, "gelu": lambda x: F.gelu(x, approximate="tanh"),
+          "gelu_exact": F.gelu,
           "silu": F.silu, "swiglu": lambda a, b: F.silu(a) * b}
 
 
@@ -16,12 +18,14 @@ def rotate(x, cos, sin):
 
 
 def run(layer, w, path, x, **more):
-    "Output of `layer` for weights `w` (path -> tensor); `path` is where the layer stands, '' or 'blocks.0.'"
+    """Output of `layer` for weights `w` (path -> tensor); `path` is where the layer stands,
+    '' or 'blocks.0.'"""
     W = lambda name: w.get(path + name)
     if isinstance(layer, linear.Linear): return F.linear(x, W("W").T, W("b"))
     if isinstance(layer, embedding.Embedding): return F.embedding(x, W("W"))
     if isinstance(layer, embedding.Position): return x + W("W")[:x.shape[1]]
-    if isinstance(layer, layernorm.LayerNorm): return F.layer_norm(x, x.shape[-1:], W("g"), W("b"), layer.eps)
+    if isinstance(layer, layernorm.LayerNorm):
+        return F.layer_norm(x, x.shape[-1:], W("g"), W("b"), layer.eps)
     if isinstance(layer, layernorm.RMSNorm): return F.rms_norm(x, x.shape[-1:], W("g"), layer.eps)
     sub = lambda name, x, **more: run(getattr(layer, name), w, f"{path}{name}.", x, **more)
     if isinstance(layer, attention.Attention): return attend(layer, sub, x, **more)

@@ -14,21 +14,28 @@ from pathlib import Path
 
 import pytest
 
-playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: chapters and pages were not tried in a browser")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-if not CHROMIUM: pytest.skip("no Chromium: chapters and pages were not tried in a browser", allow_module_level=True)
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="no Playwright: chapters and pages were not tried in a browser")
+NAMES = "chromium", "chromium-browser", "google-chrome"
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+if not CHROMIUM:
+    pytest.skip("no Chromium: chapters and pages were not tried in a browser",
+                allow_module_level=True)
 
 ROOT = Path(__file__).resolve().parents[2]
-FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync".split()
+FLAGS = ("--no-sandbox --disable-gpu --disable-quic --no-first-run "
+         "--disable-background-networking --disable-component-update --disable-sync").split()
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     with playwright.sync_playwright() as p:
-        context = p.chromium.launch_persistent_context(tmp_path_factory.mktemp("profile"), executable_path=CHROMIUM, headless=True, args=FLAGS,
-                                                       viewport={"width": 1400, "height": 1000})
+        context = p.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"), executable_path=CHROMIUM, headless=True,
+            args=FLAGS, viewport={"width": 1400, "height": 1000})
         local = ("http://127.0.0.1", "data:", "blob:")
-        context.route("**/*", lambda r: r.continue_() if r.request.url.startswith(local) else r.abort())
+        ours = lambda r: r.request.url.startswith(local)
+        context.route("**/*", lambda r: r.continue_() if ours(r) else r.abort())
         yield context
         context.close()
 
@@ -53,14 +60,19 @@ def lab(tmp_path_factory):
     "JupyterLab on a copy of the chapters; its address"
     port, folder = free_port(), tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "nbs", folder / "nbs", symlinks=True)
-    env = {**os.environ, **{name: str(tmp_path_factory.mktemp("jupyter")) for name in
-           ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "JUPYTERLAB_WORKSPACES_DIR", "JUPYTERLAB_SETTINGS_DIR")}}
+    folders = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR",
+               "JUPYTERLAB_WORKSPACES_DIR", "JUPYTERLAB_SETTINGS_DIR")
+    env = {**os.environ, **{name: str(tmp_path_factory.mktemp("jupyter")) for name in folders}}
     quiet = Path(env["JUPYTERLAB_SETTINGS_DIR"]) / "@jupyterlab" / "apputils-extension"
     quiet.mkdir(parents=True)
-    (quiet / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false, "doNotDisturbMode": true}')
-    process = subprocess.Popen([sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}",
-                                "--IdentityProvider.token=t", f"--ServerApp.root_dir={folder / 'nbs'}", "--LabApp.extension_manager=readonly"],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+    (quiet / "notification.jupyterlab-settings").write_text(
+        '{"fetchNews": "false", "checkForUpdates": false, "doNotDisturbMode": true}')
+    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root",
+               "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}",
+               "--IdentityProvider.token=t", f"--ServerApp.root_dir={folder / 'nbs'}",
+               "--LabApp.extension_manager=readonly"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               env=env)
     address = f"http://127.0.0.1:{port}"
     for _ in range(300):
         try: urllib.request.urlopen(f"{address}/api/status?token=t", timeout=2); break
@@ -80,23 +92,26 @@ def test_a_chapter_runs_in_jupyterlab(browser, lab, chapter):
     page.locator('.lm-MenuBar-itemLabel:text-is("Run")').click()
     page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
     quiet_since = time.time()
-    while time.time() - quiet_since < 3:                    # between two cells the kernel is idle for a moment, too
+    while time.time() - quiet_since < 3:      # between two cells the kernel is idle for a moment
         page.wait_for_timeout(200)
         if not status.get_by_text("| Idle").count(): quiet_since = time.time()
     page.keyboard.press("Control+s")
     page.wait_for_timeout(2000)
-    cells = [c for c in json.loads((lab / "nbs" / f"{chapter}.ipynb").read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
+    nb = json.loads((lab / "nbs" / f"{chapter}.ipynb").read_text(encoding="utf-8"))
+    cells = [c for c in nb["cells"] if c["cell_type"] == "code"]
     assert all(c["execution_count"] for c in cells), "every cell must have run"
     assert not [o for c in cells for o in c["outputs"] if o["output_type"] == "error"]
     page.locator(".jp-Notebook .jp-Cell").first.scroll_into_view_if_needed()
-    if shots := os.environ.get("NUMPYGPT_SCREENSHOTS"): page.screenshot(path=f"{shots}/lab_{chapter}.png")
+    if shots := os.environ.get("NUMPYGPT_SCREENSHOTS"):
+        page.screenshot(path=f"{shots}/lab_{chapter}.png")
     page.close()
 
 
 @pytest.fixture(scope="module")
 def site():
     "The plain site, served on loopback"
-    built = subprocess.run([sys.executable, ROOT / ".ci" / "build_docs.py", "--plain"], cwd=ROOT, capture_output=True, text=True)
+    built = subprocess.run([sys.executable, ROOT / ".ci" / "build_docs.py", "--plain"], cwd=ROOT,
+                           capture_output=True, text=True)
     assert built.returncode == 0, built.stderr[-3000:]
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=ROOT / "_docs")
     handler.log_message = lambda *args: None
@@ -113,12 +128,17 @@ def test_every_page_has_text_pictures_with_alt_text_and_links_that_lead_somewher
         page, errors = browser.new_page(), []
         page.on("pageerror", lambda e: errors.append(str(e)))
         page.goto(f"{site}/{name}")
-        found = page.evaluate("""() => ({words: document.body.innerText.split(/\\s+/).length, bare: [...document.images].filter(i => !i.alt).length,
-            broken: [...document.images].filter(i => !i.naturalWidth).length, math: document.querySelectorAll('math').length,
+        found = page.evaluate("""() => ({words: document.body.innerText.split(/\\s+/).length,
+            bare: [...document.images].filter(i => !i.alt).length,
+            broken: [...document.images].filter(i => !i.naturalWidth).length,
+            math: document.querySelectorAll('math').length,
             links: [...document.querySelectorAll('a[href]')].map(a => a.getAttribute('href'))})""")
-        assert not errors and found["words"] > 500 and not found["bare"] and not found["broken"], (name, errors, found)
-        local = {h.split("#")[0] for h in found["links"] if not h.startswith(("http", "#", "mailto"))} - {""}
+        assert not errors and found["words"] > 500, (name, errors, found)
+        assert not found["bare"] and not found["broken"], (name, errors, found)
+        local = {h.split("#")[0] for h in found["links"]
+                 if not h.startswith(("http", "#", "mailto"))} - {""}
         missing = sorted(h for h in local if not (ROOT / "_docs" / h).exists())
         assert not missing, f"{name} links to {missing}"
-        if shots := os.environ.get("NUMPYGPT_SCREENSHOTS"): page.screenshot(path=f"{shots}/site_{name}.png")
+        if shots := os.environ.get("NUMPYGPT_SCREENSHOTS"):
+            page.screenshot(path=f"{shots}/site_{name}.png")
         page.close()

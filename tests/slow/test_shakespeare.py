@@ -12,12 +12,16 @@ from numpygpt.training import read_log
 COMMAND = Path(sys.executable).parent / "numpygpt"
 
 
-def numpygpt(*args): return subprocess.run([COMMAND, *map(str, args)], capture_output=True, text=True, check=True).stdout
+def numpygpt(*args):
+    command = [COMMAND, *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture(scope="module")
 def nano(tmp_path_factory):
-    if not os.environ.get("NUMPYGPT_DATA"): pytest.skip("NUMPYGPT_DATA names no folder with tinyshakespeare.txt: the run on real text was not tried")
+    if not os.environ.get("NUMPYGPT_DATA"):
+        pytest.skip("NUMPYGPT_DATA names no folder with tinyshakespeare.txt: "
+                    "the run on real text was not tried")
     out = tmp_path_factory.mktemp("runs") / "nano"
     numpygpt("train", "--data", "shakespeare", "--preset", "nano", "--out", out)
     return out
@@ -26,13 +30,15 @@ def nano(tmp_path_factory):
 def test_nano_learns_shakespeare(nano):
     log = read_log(nano / "log.jsonl")
     seconds = sum(12 * 64 / s.tokens_per_s for s in log)
-    print(f"validation loss {log[-1].val_loss:.4f} nats per character after {log[-1].index} steps, {seconds:.0f} s of training")
+    print(f"validation loss {log[-1].val_loss:.4f} nats per character after {log[-1].index} steps, "
+          f"{seconds:.0f} s of training")
     assert len(log) == 2000 and abs(log[0].loss - np.log(65)) < 0.1
     assert log[-1].val_loss <= 1.90
 
 
 def test_it_samples_the_same_text_for_the_same_seed(nano):
-    ask = ["sample", nano, "--prompt", "ROMEO:", "--tokens", 200, "--temperature", 0.8, "--top-k", 40, "--top-p", 0.9, "--seed"]
+    ask = ["sample", nano, "--prompt", "ROMEO:", "--tokens", 200,
+           "--temperature", 0.8, "--top-k", 40, "--top-p", 0.9, "--seed"]
     text = numpygpt(*ask, 7)
     print(text)
     assert text == numpygpt(*ask, 7) != numpygpt(*ask, 8)

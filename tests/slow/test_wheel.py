@@ -20,37 +20,50 @@ def python(tmp_path_factory):
     return folder / "env" / "bin" / "python"
 
 
-def ask(python, code): return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True, cwd=python.parent).stdout
+def ask(python, code):
+    return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True,
+                          cwd=python.parent).stdout
 
 
 def test_no_notebook_no_torch_no_plots(python):
-    packages = subprocess.run([python, "-m", "pip", "list", "--format=freeze"], check=True, capture_output=True, text=True).stdout.lower()
-    assert "numpygpt==" in packages
-    for heavy in ("torch", "matplotlib", "jupyter", "ipython", "nbdev", "fastcore"): assert f"{heavy}==" not in packages
+    pip = [python, "-m", "pip", "list", "--format=freeze"]
+    listed = subprocess.run(pip, check=True, capture_output=True, text=True).stdout.lower()
+    assert "numpygpt==" in listed
+    for heavy in ("torch", "matplotlib", "jupyter", "ipython", "nbdev", "fastcore"):
+        assert f"{heavy}==" not in listed
 
 
 def test_import_is_light(python):
     code = "import time; t = time.perf_counter(); import numpygpt; print(time.perf_counter() - t)"
     print("import numpygpt:", sorted(float(ask(python, code)) for _ in range(5))[2], "s")
-    assert ask(python, "import sys, numpygpt; print('torch' in sys.modules, 'matplotlib' in sys.modules)").split() == ["False", "False"]
+    code = "import sys, numpygpt; print('torch' in sys.modules, 'matplotlib' in sys.modules)"
+    assert ask(python, code).split() == ["False", "False"]
 
 
 def test_it_writes_straight_after_installation(python, tmp_path):
-    text = subprocess.run([python.parent / "numpygpt", "sample", "--tokens", "20"], check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+    command = [python.parent / "numpygpt", "sample", "--tokens", "20"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
     assert len(text.strip("\n")) > 20 // 2
 
 
 def test_the_source_archive_has_the_model(tmp_path):
     copy = tmp_path / "copy"                        # a build leaves things beside its source
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "_docs", "_proc", "runs", "nbs", "*.egg-info", "build", "__pycache__"))
+    left_out = shutil.ignore_patterns(".*", "_docs", "_proc", "runs", "nbs", "*.egg-info", "build",
+                                      "__pycache__")
+    shutil.copytree(ROOT, copy, ignore=left_out)
     code = f"from setuptools import build_meta; print(build_meta.build_sdist({str(tmp_path)!r}))"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=copy)
-    with tarfile.open(tmp_path / done.stdout.split()[-1]) as archive: names = {name.partition("/")[2] for name in archive.getnames()}
-    for name in ("model.safetensors", "tokenizer.json", "train.json"): assert f"numpygpt/pretrained/{name}" in names
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True,
+                          text=True, cwd=copy)
+    with tarfile.open(tmp_path / done.stdout.split()[-1]) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    for name in ("model.safetensors", "tokenizer.json", "train.json"):
+        assert f"numpygpt/pretrained/{name}" in names
 
 
 def test_it_trains_and_writes(python, tmp_path):
     command = python.parent / "numpygpt"
-    subprocess.run([command, "train", "--steps", "5", "--eval-batches", "1", "--sample", "20", "--out", tmp_path / "run"], check=True, capture_output=True)
-    text = subprocess.run([command, "sample", tmp_path / "run", "--tokens", "10"], check=True, capture_output=True, text=True).stdout
+    subprocess.run([command, "train", "--steps", "5", "--eval-batches", "1", "--sample", "20",
+                    "--out", tmp_path / "run"], check=True, capture_output=True)
+    command = [command, "sample", tmp_path / "run", "--tokens", "10"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert len(text.strip("\n")) > 0
