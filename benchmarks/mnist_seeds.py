@@ -1,7 +1,9 @@
-"""Five seeds of thirty epochs on MNIST, by each of two optimizers, with the code of the chapter itself: a few minutes on all cores.
+"""Five seeds of thirty epochs on MNIST, by each of two optimizers, with the code of the chapter
+itself: a few minutes on all cores.
 
 python benchmarks/mnist_seeds.py
-writes nbs/stored/mnist.json, which the chapter reads; NUMPYGPT_DATA may name the folder that has the data."""
+writes nbs/stored/mnist.json, which the chapter reads; NUMPYGPT_DATA may name the folder that has
+the data."""
 import json
 import os
 from pathlib import Path
@@ -23,10 +25,12 @@ def chapter():
 
 
 def run(names, seed, optimizer):
-    "Test accuracy and training loss by epoch, the seconds of all epochs, and how many programs wanted to run when they began"
+    """Test accuracy and training loss by epoch, the seconds of all epochs,
+    and how many programs wanted to run when they began"""
     load = os.getloadavg()[0]
     accuracy, loss, seconds, cpu = names["train"](seed, names["EPOCHS"], optimizer=optimizer)[1].T
-    return {"seed": seed, "seconds": round(seconds.sum(), 1), "cpu seconds": round(cpu.sum(), 1), "load": round(load, 1),
+    return {"seed": seed, "seconds": round(seconds.sum(), 1), "cpu seconds": round(cpu.sum(), 1),
+            "load": round(load, 1),
             "accuracy": accuracy.round(4).tolist(), "loss": loss.round(5).tolist()}
 
 

@@ -1,4 +1,5 @@
-"The compared work as numpygpt does it; each function takes what follows its name in a case, and returns a function that does the work once"
+"""The compared work as numpygpt does it; each function takes what follows its name in a case,
+and returns a function that does the work once"""
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +29,8 @@ def wait():
 
 
 def work(once, ready=lambda: None, **facts):
-    "With what is to be done before each time; and what a table says: how many `amount` of `what` are done once, the operations, the passes"
+    """With what is to be done before each time; and what a table says:
+    how many `amount` of `what` are done once, the operations, the passes"""
     once.ready, once.facts = ready, facts
     return once
 
@@ -38,7 +40,8 @@ def step(name, o):
     config, size = cases.shape(name)
     model = GPT(config, np.random.default_rng(1)).train()
     flat = Flat(model)
-    optimizer, replicas, (x, y) = AdamW(flat, 1e-3), Replicas(model, flat, o.threads).start(), cases.batch(config, size)
+    optimizer, replicas = AdamW(flat, 1e-3), Replicas(model, flat, o.threads).start()
+    x, y = cases.batch(config, size)
 
     def once():
         flat.zero_grad()
@@ -48,25 +51,34 @@ def step(name, o):
         return float(loss)
     pieces = len(cut(model, x, y, lanes=replicas.lanes))
     passes = step_passes(config, size, pieces)
-    scores = step_passes(replace(config, context=2 * config.context), size / 2, pieces) - passes    # the only passes that grow with the context
-    return work(once, amount=x.size, what="tokens", flops=step_flops(config, size), passes=passes, scores=scores)
+    longer = replace(config, context=2 * config.context)     # scores alone grow with the context
+    scores = step_passes(longer, size / 2, pieces) - passes
+    return work(once, amount=x.size, what="tokens", flops=step_flops(config, size), passes=passes,
+                scores=scores)
 
 
 def train(name, o):
-    "One training step as the command line does it, with --micro-batch: a new batch, gradients with dropout, clipping, AdamW"
+    """One training step as the command line does it, with --micro-batch: a new batch,
+    gradients with dropout, clipping, AdamW"""
     config, size = cases.TRAINING[name]
-    piece = min(micro_batch_size(config), -(-size // o.threads))      # one for each core, unless the cache asks for more
-    ids = np.random.default_rng(0).integers(0, config.vocab_size, 100 * size * config.context).astype(np.uint16)
+    # one for each core, unless the cache asks for more
+    piece = min(micro_batch_size(config), -(-size // o.threads))
+    n = 100 * size * config.context
+    ids = np.random.default_rng(0).integers(0, config.vocab_size, n).astype(np.uint16)
     run = Run(config, TrainConfig(batch_size=size), Dataset(ids, ids, None))
     team = Ranks(run.model, run.flat, o.threads).start()
-    run.accumulate, run.update = lambda x, y: team.accumulate(x, y, piece), lambda lr: team.step(run.optimizer, lr)
-    return work(lambda: train_step(run).loss, amount=size * config.context, what="tokens", products=step_flops(config, size))
+    run.accumulate = lambda x, y: team.accumulate(x, y, piece)
+    run.update = lambda lr: team.step(run.optimizer, lr)
+    return work(lambda: train_step(run).loss, amount=size * config.context, what="tokens",
+                products=step_flops(config, size))
 
 
 def generation(name, o):
-    "Tokens for several sequences at once, after a prompt that goes through the model in one pass; all keys and values stay in the cache"
+    """Tokens for several sequences at once, after a prompt that goes through the model in one pass;
+    all keys and values stay in the cache"""
     config, sequences, n = cases.SHAKESPEARE, int(name or 1), cases.GENERATION["tokens"]
-    model, prompt = GPT(config, np.random.default_rng(1)), cases.prompt(config, sequences, cases.GENERATION["prompt"])
+    model = GPT(config, np.random.default_rng(1))
+    prompt = cases.prompt(config, sequences, cases.GENERATION["prompt"])
 
     def once():
         for _ in generate(model, prompt, n, rng=0): pass
@@ -74,7 +86,8 @@ def generation(name, o):
 
 
 def advance(name, o):
-    "Near the start of a long context, or far into it: the tokens that follow, once the prompt is in the cache"
+    """Near the start of a long context, or far into it: the tokens that follow,
+    once the prompt is in the cache"""
     g, going = cases.GENERATION, []
     model = GPT(replace(cases.SHAKESPEARE, context=g["context"]), np.random.default_rng(1))
     prompt = cases.prompt(model.config, 1, g["full"] if name == "full" else g["prompt"])
@@ -111,8 +124,10 @@ class Classifier(Module):
 
 
 def mnist(name, o):
-    "One epoch of SGD: with momentum on 64 images at a time as they lie there; or without on 128, shuffled"
-    model, rng, shuffled = Classifier(np.random.default_rng(1)), np.random.default_rng(2), name == "shuffled"
+    """One epoch of SGD: with momentum on 64 images at a time as they lie there;
+    or without on 128, shuffled"""
+    model, rng = Classifier(np.random.default_rng(1)), np.random.default_rng(2)
+    shuffled = name == "shuffled"
     flat, (x, t) = Flat(model), map(xp.asarray, cases.digits())
     optimizer, n = (SGD(flat, 0.1), 128) if shuffled else (SGD(flat, 0.05, momentum=0.9), 64)
     inputs, hidden, out = cases.MNIST["sizes"]
@@ -127,7 +142,8 @@ def mnist(name, o):
             model.backward(dy)
             optimizer.step()
         return float(loss)
-    return work(once, amount=len(x), what="images", products=2 * len(x) * hidden * (2 * inputs + 3 * out))
+    return work(once, amount=len(x), what="images",
+                products=2 * len(x) * hidden * (2 * inputs + 3 * out))
 
 
 def bpe(name, o):
@@ -139,7 +155,8 @@ def encode(name, o):
     "With `name` merges, by a tokenizer that has not seen any word yet"
     text, which = cases.corpus()
     merges = BPETokenizer.train(text, 256 + int(name)).merges
-    return work(lambda: len(BPETokenizer(merges).encode(text)), amount=len(text.encode()) / 1e6, what="MB", text=which)
+    return work(lambda: len(BPETokenizer(merges).encode(text)), amount=len(text.encode()) / 1e6,
+                what="MB", text=which)
 
 
 def square(name, o):

@@ -1,7 +1,10 @@
-"""numpygpt beside PyTorch: same machine, same threads, float32, same shapes, in turn; and beside what other NumPy systems need.
+"""numpygpt beside PyTorch: same machine, same threads, float32, same shapes, in turn; and beside
+what other NumPy systems need.
 
-python benchmarks/run.py [--quick] [--only NAME ...] [--threads N] [--seconds S] [--no-compile] [--backend cupy] [--out FILE]
-writes benchmarks/results.json, which chapter 20 shows (results_cupy.json for a GPU), and prints it as tables."""
+python benchmarks/run.py [--quick] [--only NAME ...] [--threads N] [--seconds S] [--no-compile]
+                         [--backend cupy] [--out FILE]
+writes benchmarks/results.json, which chapter 20 shows (results_cupy.json for a GPU), and prints it
+as tables."""
 import argparse
 import json
 import os
@@ -11,7 +14,7 @@ from statistics import median
 
 for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"): os.environ.setdefault(name, "1")
 
-import numpy as np                                           # noqa: E402: the line above must come first
+import numpy as np  # noqa: E402: the line above must come first
 
 import cases                                                 # noqa: E402
 import machine                                               # noqa: E402
@@ -21,7 +24,8 @@ from numpygpt.backend import use                             # noqa: E402
 from numpygpt.replicas import usable_cores                   # noqa: E402
 
 HERE = Path(__file__).parent
-COLUMNS = {"ours": "ours", "theirs": "PyTorch", "compiled": "compiled", "ours tf32": "ours TF32", "theirs tf32": "PyTorch TF32"}
+COLUMNS = {"ours": "ours", "theirs": "PyTorch", "compiled": "compiled", "ours tf32": "ours TF32",
+           "theirs tf32": "PyTorch TF32"}
 FOUR = "ours", "theirs", "ours tf32", "theirs tf32"          # on a GPU
 
 
@@ -34,19 +38,23 @@ def compared(times):
     "Medians in seconds; the ratio ours/theirs of each round, its median and quartiles"
     row = {"rounds": len(times["ours"]), **{side: median(t) for side, t in times.items()}}
     for side in [s for s in times if not s.startswith("ours")]:
-        ratios = [a / b for a, b in zip(times["ours tf32" if side.endswith("tf32") else "ours"], times[side])]
+        ours = times["ours tf32" if side.endswith("tf32") else "ours"]
+        ratios = [a / b for a, b in zip(ours, times[side])]
         row[f"ratio {side}"], row[f"quartiles {side}"] = median(ratios), quartiles(ratios)
     return row
 
 
 def rates(row, m, threads):
-    "Of a case whose operations are known: each side's share of the matmul peak; and the seconds of the roof, under which passes have their time, too"
+    """Of a case whose operations are known: each side's share of the matmul peak;
+    and the seconds of the roof, under which passes have their time, too"""
     peaks = m["gflops"]
     for side in [s for s in COLUMNS if s in row]:
-        top = peaks["tf32" if side.endswith("tf32") else "float32"] if "float32" in peaks else peaks[threads]
+        kind = "tf32" if side.endswith("tf32") else "float32"
+        top = peaks[kind] if "float32" in peaks else peaks[threads]
         row[f"share {side}"] = row["flops"] / row[side] / 1e9 / top
     if "passes" in row and "cache gbytes" in m:
-        cache, memory = (4e-9 / m[kind][threads] for kind in ("cache gbytes", "gbytes"))      # seconds for a number
+        # seconds for a number
+        cache, memory = (4e-9 / m[kind][threads] for kind in ("cache gbytes", "gbytes"))
         row["roof"] = row["flops"] / peaks[threads] / 1e9 + row["passes"] * cache
         row["roof, scores in memory"] = row["roof"] + row["scores"] * (memory - cache)
 
@@ -60,7 +68,8 @@ def in_turn(case, o, m, sides, seconds):
 
 
 def compare(case, o, m):
-    sides = FOUR if o.backend == "cupy" else ("ours", "theirs", "compiled") if o.compile and case.startswith("step") else ("ours", "theirs")
+    sides = FOUR if o.backend == "cupy" else ("ours", "theirs")
+    if o.backend != "cupy" and o.compile and case.startswith("step"): sides += "compiled",
     return in_turn(case, o, m, sides, o.seconds)
 
 
@@ -69,7 +78,8 @@ def scaling(name, o, m): return in_turn(f"step {name}", o, m, ("ours", "theirs")
 
 def memory(case, o, m):
     tops = {side: peak(side, case.replace("memory", "step"), o) for side in ("ours", "theirs")}
-    row = {**{side: top / 1e6 for side, top in tops.items() if top}, "unit": "MB, the whole process"}
+    row = {**{side: top / 1e6 for side, top in tops.items() if top},
+           "unit": "MB, the whole process"}
     if "theirs" in row: row["ratio theirs"] = row["ours"] / row["theirs"]
     return bounded(case, row)
 
@@ -77,7 +87,8 @@ def memory(case, o, m):
 def bounded(case, row):
     "With the bound that holds for it, and whether it is met"
     for bounds, key in ((cases.RATIOS, "ratio theirs"), (cases.SECONDS, "ours")):
-        if case in bounds and key in row: row |= {"bound": bounds[case], "of": key, "met": row[key] <= bounds[case]}
+        if case in bounds and key in row:
+            row |= {"bound": bounds[case], "of": key, "met": row[key] <= bounds[case]}
     return row
 
 
@@ -86,24 +97,32 @@ def setting(name, o, m):
     s = cases.SETTINGS[name]
     times, facts, _ = alternate(s.case, o, ("ours",), o.seconds / 3)
     ours, more = s.value(median(times["ours"])), s.unit == cases.RATE
-    if "products" in facts: facts["floor"] = s.value(facts["products"] / m["gflops"][str(o.threads)] / 1e9)
-    return {"ours": ours, "unit": s.unit, "rounds": len(times["ours"]), "cited": s.cited, "sources": {name: cases.SYSTEMS[name] for name in s.cited},
-            "at least" if more else "at most": s.bound, "met": ours >= s.bound if more else ours <= s.bound, **facts}
+    if "products" in facts:
+        facts["floor"] = s.value(facts["products"] / m["gflops"][str(o.threads)] / 1e9)
+    return {"ours": ours, "unit": s.unit, "rounds": len(times["ours"]), "cited": s.cited,
+            "sources": {name: cases.SYSTEMS[name] for name in s.cited},
+            "at least" if more else "at most": s.bound,
+            "met": ours >= s.bound if more else ours <= s.bound, **facts}
 
 
 def predict(points):
-    "To each point of the scaling what the roofs make of the one that all sizes share; and the straight line through the batches"
+    """To each point of the scaling what the roofs make of the one that all sizes share;
+    and the straight line through the batches"""
     shared = points["128x32" if "128x32" in points else next(iter(points))]
-    for p in points.values(): p["predicted"] = [p[roof] * shared["ours"] / shared["roof"] for roof in ("roof", "roof, scores in memory")]
+    for p in points.values():
+        p["predicted"] = [p[roof] * shared["ours"] / shared["roof"]
+                          for roof in ("roof", "roof, scores in memory")]
     size = np.array([int(name.split("x")[1]) for name in cases.SCALING["batch"]])
     ours = np.array([points[name]["ours"] for name in cases.SCALING["batch"]])
     each, fixed = np.polyfit(size, ours, 1, w=1 / ours)      # the relative error counts
-    return {"fixed": fixed, "each": each, "residual": float(np.abs((fixed + each * size) / ours - 1).max())}
+    return {"fixed": fixed, "each": each,
+            "residual": float(np.abs((fixed + each * size) / ours - 1).max())}
 
 
 def comparisons(o):
     "(section of the results, case, what measures it)"
-    for name in (*(f"step {n}" for n in cases.STEPS), *cases.GENERATIONS, "mnist"): yield "rows", name, compare
+    for name in (*(f"step {n}" for n in cases.STEPS), *cases.GENERATIONS, "mnist"):
+        yield "rows", name, compare
     if o.backend == "cupy": return
     for name in cases.TOKENIZERS: yield "rows", name, compare
     for name in cases.STEPS: yield "rows", f"memory {name}", memory
@@ -113,14 +132,17 @@ def comparisons(o):
 
 def measure(results, o, save):
     "Fill in what is asked for, and save after each comparison"
-    m = results["machine"] = machine.card(*alternate("square", o, FOUR, 2)[:2]) if o.backend == "cupy" else machine.measure(o.threads, o.seconds / 15)
+    if o.backend == "cupy": m = machine.card(*alternate("square", o, FOUR, 2)[:2])
+    else: m = machine.measure(o.threads, o.seconds / 15)
+    results["machine"] = m
     for section, name, how in comparisons(o):
         if o.only and not any(part in f"{section} {name}" for part in o.only): continue
         print(f"{section} {name} …", file=sys.stderr, flush=True)
         results.setdefault(section, {})[name] = how(name, o, m)
         save()
     points = results.get("scaling", {})
-    if set(sum(cases.SCALING.values(), [])) <= set(points): results["linear in batch"] = predict(points)
+    if set(sum(cases.SCALING.values(), [])) <= set(points):
+        results["linear in batch"] = predict(points)
     save()
 
 
@@ -133,18 +155,25 @@ def rough(x): return f"{float(f'{x:.3g}'):,g}"
 def table(rows):
     "One line for each comparison with PyTorch"
     shown = [c for c in COLUMNS if any(c in row for row in rows.values())]
-    yield f"{'':18}" + "".join(f"{COLUMNS[c]:>13}" for c in shown) + f"  {'ratio (quartiles)':22} {'at most':>7}"
+    heads = "".join(f"{COLUMNS[c]:>13}" for c in shown)
+    yield f"{'':18}{heads}  {'ratio (quartiles)':22} {'at most':>7}"
     for name, row in rows.items():
         ratio = f"{row['ratio theirs']:.2f}" if "ratio theirs" in row else "–"
-        if "quartiles theirs" in row: ratio += " ({:.2f} to {:.2f})".format(*row["quartiles theirs"])
-        bound = f"{row['bound']:7} {'met' if row['met'] else 'not':4}" if "bound" in row else " " * 12
-        yield f"{name:18}" + "".join(number(row, c) for c in shown) + f"  {ratio:22} {bound} {'; '.join([row['unit'], *told(row)])}"
+        if "quartiles theirs" in row:
+            ratio += " ({:.2f} to {:.2f})".format(*row["quartiles theirs"])
+        bound = " " * 12
+        if "bound" in row: bound = f"{row['bound']:7} {'met' if row['met'] else 'not':4}"
+        figures = "".join(number(row, c) for c in shown)
+        yield f"{name:18}{figures}  {ratio:22} {bound} {'; '.join([row['unit'], *told(row)])}"
 
 
 def told(row):
-    "What else is known of it: how much in a second, and how near that is to what the machine can do"
+    """What else is known of it: how much in a second,
+    and how near that is to what the machine can do"""
     if "amount" in row: yield f"{rough(row['amount'] / row['ours'])} {row['what']}/s"
-    if shares := [f"{COLUMNS[side]} {row[f'share {side}']:.0%}" for side in COLUMNS if f"share {side}" in row]: yield f"of the matmul peak {', '.join(shares)}"
+    shares = [f"{COLUMNS[side]} {row[f'share {side}']:.0%}"
+              for side in COLUMNS if f"share {side}" in row]
+    if shares: yield f"of the matmul peak {', '.join(shares)}"
     if "roof" in row: yield f"of the roof {row['roof'] / row['ours']:.0%}"
 
 
@@ -152,42 +181,62 @@ def beside_others(rows):
     yield f"{'':32}{'ours':>10}{'products alone':>16} {'bound':>16}       cited"
     for name, row in rows.items():
         bound = "at least" if "at least" in row else "at most"
-        cited = "; ".join(f"{system} {low:g}" + (f" to {high:g}" if high > low else "") for system, (low, high) in row["cited"].items())
-        yield f"{name:32}{row['ours']:10.4g}{number(row, 'floor'):>16} {bound:>9} {row[bound]:6g}  {'met' if row['met'] else 'not':4} {cited} {row['unit']}"
+        cited = "; ".join(f"{system} {low:g}" + (f" to {high:g}" if high > low else "")
+                          for system, (low, high) in row["cited"].items())
+        met = "met" if row["met"] else "not"
+        yield (f"{name:32}{row['ours']:10.4g}{number(row, 'floor'):>16} {bound:>9} {row[bound]:6g}"
+               f"  {met:4} {cited} {row['unit']}")
 
 
 def growth(rows, fit):
-    yield f"{'context x batch':18}{'ours':>13}{'PyTorch':>13}   predicted, scores in cache to memory"
+    yield (f"{'context x batch':18}{'ours':>13}{'PyTorch':>13}"
+           "   predicted, scores in cache to memory")
     for name, row in rows.items():
         predicted = "{:7.4g} to {:.4g}".format(*row["predicted"]) if "predicted" in row else ""
         yield f"{name:18}{number(row, 'ours')}{number(row, 'theirs')}   {predicted}"
-    if fit: yield f"in the batch: {fit['fixed']:.3f} s and {fit['each']:.4f} s for each sequence, at most {fit['residual']:.0%} off"
+    if fit:
+        yield (f"in the batch: {fit['fixed']:.3f} s and {fit['each']:.4f} s for each sequence, "
+               f"at most {fit['residual']:.0%} off")
 
 
 def lines(results):
     m = results["machine"]
     yield ", ".join(f"{key} {m[key]}" for key in ("processor", "threads", "load") if key in m)
-    yield ", ".join(f"{r:.0f} {name} on {n}" for name in ("gflops", "gbytes", "cache gbytes") for n, r in m.get(name, {}).items())
+    yield ", ".join(f"{r:.0f} {name} on {n}" for name in ("gflops", "gbytes", "cache gbytes")
+                    for n, r in m.get(name, {}).items())
     if results.get("rows"): yield from table(results["rows"])
     if results.get("settings"): yield from beside_others(results["settings"])
     if results.get("scaling"): yield from growth(results["scaling"], results.get("linear in batch"))
-    if texts := {r["text"] for r in results.get("rows", {}).values() if "text" in r}: yield f"bpe and encode: {', '.join(texts)}; beside Hugging Face's tokenizers"
-    yield from (f"{name}: {r['note']}" for name, r in results.get("rows", {}).items() if r.get("note"))
-    if (m.get("load") or 0) > 0.5: yield f"The machine was busy before this began (load {m['load']:.1f}): the ratios are not to be relied on."
+    rows = results.get("rows", {})
+    texts = {r["text"] for r in rows.values() if "text" in r}
+    if texts: yield f"bpe and encode: {', '.join(texts)}; beside Hugging Face's tokenizers"
+    yield from (f"{name}: {r['note']}" for name, r in rows.items() if r.get("note"))
+    if (m.get("load") or 0) > 0.5:
+        yield (f"The machine was busy before this began (load {m['load']:.1f}): "
+               "the ratios are not to be relied on.")
 
 
 def options(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a few minutes, wider quartiles, no torch.compile")
-    parser.add_argument("--tiny", action="store_true", help="toy shapes: everything runs, and the figures mean nothing; needs --out")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="comparisons whose name contains one of these (rows, settings, scaling: a whole table)")
-    parser.add_argument("--threads", type=int, default=usable_cores(), help="for both sides; all usable cores unless told")
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true",
+                        help="a few minutes, wider quartiles, no torch.compile")
+    parser.add_argument("--tiny", action="store_true", help="toy shapes: everything runs, and the "
+                                                            "figures mean nothing; needs --out")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME",
+                        help="comparisons whose name contains one of these "
+                             "(rows, settings, scaling: a whole table)")
+    parser.add_argument("--threads", type=int, default=usable_cores(),
+                        help="for both sides; all usable cores unless told")
     parser.add_argument("--seconds", type=float, default=30, help="of each comparison in turn")
-    parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave torch.compile out")
-    parser.add_argument("--backend", choices=("numpy", "cupy"), default="numpy", help="cupy: ours with CuPy, theirs with CUDA, with and without TF32")
+    parser.add_argument("--no-compile", dest="compile", action="store_false",
+                        help="leave torch.compile out")
+    parser.add_argument("--backend", choices=("numpy", "cupy"), default="numpy",
+                        help="cupy: ours with CuPy, theirs with CUDA, with and without TF32")
     parser.add_argument("--out", type=Path, help="the file to write instead")
     o = parser.parse_args(argv)
-    if o.tiny and not o.out: parser.error("--tiny would spoil the stored results: give another file by --out")
+    if o.tiny and not o.out:
+        parser.error("--tiny would spoil the stored results: give another file by --out")
     if o.quick or o.tiny: o.seconds, o.compile = 3 * o.quick, False
     return o
 

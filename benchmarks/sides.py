@@ -1,4 +1,5 @@
-"The sides of a comparison, each in a process of its own: neither disturbs the other's memory or threads"
+"""The sides of a comparison, each in a process of its own:
+neither disturbs the other's memory or threads"""
 import json
 import os
 import subprocess
@@ -30,24 +31,30 @@ def serve(o):   # side, case, and the options of run.py
         kind, _, name = o.case.partition(" ")
         once = getattr(library, kind)(name, o)
         clock(once, library.wait)                            # caches and compilers warm up
-    except Exception as e: return say(error=f"{o.side} does not work here: {type(e).__name__}: {(str(e).splitlines() or [''])[0][:150]}")
+    except Exception as e:
+        words = (str(e).splitlines() or [""])[0][:150]
+        return say(error=f"{o.side} does not work here: {type(e).__name__}: {words}")
     say(facts=getattr(once, "facts", {}))
     for _ in sys.stdin: say(seconds=clock(once, library.wait))
 
 
 class Side:
-    "'ours', 'theirs' or 'compiled', the first two also with ' tf32': one process that does the work of a case when it is asked to"
+    """'ours', 'theirs' or 'compiled', the first two also with ' tf32':
+    one process that does the work of a case when it is asked to"""
     def __init__(self, side, case, o):
         told = json.dumps({"side": side, "case": case, "threads": o.threads, "tiny": o.tiny})
-        env = {**os.environ, "NUMPYGPT_BACKEND": o.backend, "CUPY_TF32": str(int(side.endswith("tf32")))}
-        self.process = subprocess.Popen([sys.executable, __file__, told], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env = {**os.environ, "NUMPYGPT_BACKEND": o.backend,
+               "CUPY_TF32": str(int(side.endswith("tf32")))}
+        self.process = subprocess.Popen([sys.executable, __file__, told], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                         text=True, env=env)
         said = self.hear()
         self.error, self.facts = said.get("error"), said.get("facts", {})
 
     def hear(self):
         line = self.process.stdout.readline()
-        return json.loads(line) if line else {"error": f"ended with exit code {self.process.wait()}"}
+        if line: return json.loads(line)
+        return {"error": f"ended with exit code {self.process.wait()}"}
 
     def seconds(self):
         self.process.stdin.write("\n")
@@ -62,7 +69,8 @@ class Side:
 
 
 def alternate(case, o, names, seconds, least=3):
-    "{side: times}, the sides called in turn until the seconds are over; facts about the work; why a side is missing"
+    """{side: times}, the sides called in turn until the seconds are over; facts about the work;
+    why a side is missing"""
     sides = {name: Side(name, case, o) for name in names}
     going = {name: s for name, s in sides.items() if not s.error}
     times, end = {name: [] for name in going}, time.perf_counter() + seconds
@@ -70,7 +78,7 @@ def alternate(case, o, names, seconds, least=3):
         if "ours" not in going: raise RuntimeError(f"{case}: {sides['ours'].error}")
         while len(times["ours"]) < least or time.perf_counter() < end:
             for name, s in going.items():
-                time.sleep(0.02)                             # OpenMP's threads spin for a while after their work
+                time.sleep(0.02)  # OpenMP's threads spin for a while after their work
                 times[name].append(s.seconds())
     finally:
         for s in sides.values(): s.close()
@@ -93,10 +101,12 @@ def proportional(pid):
 
 
 def peak(side, case, o):
-    "Largest memory in bytes of a process and its workers in four steps; None where it does not work"
+    """Largest memory in bytes of a process and its workers in four steps;
+    None where it does not work"""
     runner, top, stop = Side(side, case, o), [0], threading.Event()
     def watch():
-        while not stop.wait(0.01): top[0] = max(top[0], sum(map(proportional, tree(runner.process.pid))))
+        while not stop.wait(0.01):
+            top[0] = max(top[0], sum(map(proportional, tree(runner.process.pid))))
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:

@@ -1,4 +1,5 @@
-"The same work in PyTorch at its best plain form: scaled_dot_product_attention, fused AdamW, eager or compiled"
+"""The same work in PyTorch at its best plain form: scaled_dot_product_attention, fused AdamW,
+eager or compiled"""
 import json
 import os
 
@@ -9,7 +10,8 @@ from torch import nn
 import cases
 
 DEVICE = "cuda" if os.environ.get("NUMPYGPT_BACKEND") == "cupy" else "cpu"
-torch.set_float32_matmul_precision("high" if os.environ.get("CUPY_TF32") == "1" else "highest")    # TF32, or float32 itself
+# TF32, or float32 itself
+torch.set_float32_matmul_precision("high" if os.environ.get("CUPY_TF32") == "1" else "highest")
 
 
 def wait():
@@ -60,7 +62,8 @@ class GPT(nn.Module):
 
     def forward(self, ids, cache=None, start=0):
         x, here = self.emb(ids), slice(start, start + ids.shape[1])
-        for i, block in enumerate(self.blocks): x = block(x, self.cos[here], self.sin[here], cache and cache[i], start)
+        for i, block in enumerate(self.blocks):
+            x = block(x, self.cos[here], self.sin[here], cache and cache[i], start)
         return self.head(self.norm(x))
 
 
@@ -84,11 +87,12 @@ def step(name, o):
 
 
 def generation(name, o):
-    torch.set_num_threads(1)                                 # for one token at a time a second thread only waits
+    torch.set_num_threads(1)  # for one token at a time a second thread only waits
     torch.manual_seed(1)
     c, sequences, g = cases.SHAKESPEARE, int(name or 1), cases.GENERATION
     model, (prompt,) = GPT(c).to(DEVICE).eval(), here(cases.prompt(c, sequences, g["prompt"]))
-    cache = [[torch.empty(sequences, c.n_kv_head, c.context, c.n_embd // c.n_head, device=DEVICE) for _ in "kv"] for _ in model.blocks]
+    shape = sequences, c.n_kv_head, c.context, c.n_embd // c.n_head
+    cache = [[torch.empty(shape, device=DEVICE) for _ in "kv"] for _ in model.blocks]
 
     @torch.inference_mode()
     def once():
@@ -97,7 +101,7 @@ def generation(name, o):
             logits = model(new, cache, start)[:, -1]
             start += new.shape[1]
             new = torch.multinomial(logits.softmax(-1), 1)
-            new.tolist()                                     # a token is there when it can be printed
+            new.tolist()                                   # a token is there when it can be printed
     return once
 
 
@@ -132,7 +136,9 @@ def bpe(name, o):
     def once():
         made, pre = Tokenizer(models.BPE()), pre_tokenizers.ByteLevel
         made.pre_tokenizer = pre(add_prefix_space=False)
-        made.train_from_iterator([text], trainers.BpeTrainer(vocab_size=int(name), show_progress=False, initial_alphabet=pre.alphabet()))
+        trainer = trainers.BpeTrainer(vocab_size=int(name), show_progress=False,
+                                      initial_alphabet=pre.alphabet())
+        made.train_from_iterator([text], trainer)
         return made.get_vocab_size()
     return once
 

@@ -1,4 +1,5 @@
-"Chapter 24: its stored runs are those of the command that makes them, say what the chapter says, and its bill for a text is right where the answer is known"
+"""Chapter 27: its stored runs are those of the command that makes them, say what the chapter says,
+and its bill for a text is right where the answer is known"""
 import ast
 import json
 import math
@@ -37,12 +38,14 @@ def runs():
 @pytest.fixture(scope="module")
 def chapter():
     "The functions that the chapter defines, as it defines them"
-    found = {"math": math, "BPETokenizer": BPETokenizer, "CharTokenizer": CharTokenizer, "WordTokenizer": WordTokenizer, "ngram_bits": ngram_bits}
+    found = {"math": math, "BPETokenizer": BPETokenizer, "CharTokenizer": CharTokenizer,
+             "WordTokenizer": WordTokenizer, "ngram_bits": ngram_bits}
     names = {"bits_per_byte", "unknown", "charge", "ceiling", "covered"}
     for cell in nbformat.read(ROOT / "nbs" / "27_scaling.ipynb", 4).cells:
         if cell.cell_type != "code": continue
         for node in ast.parse(cell.source).body:
-            if isinstance(node, ast.FunctionDef) and node.name in names: exec(ast.unparse(node), found)
+            if isinstance(node, ast.FunctionDef) and node.name in names:
+                exec(ast.unparse(node), found)
     assert names <= set(found)
     return found
 
@@ -55,14 +58,21 @@ def test_sizes_are_the_nano_preset_in_four_widths(runs):
     assert [s["model"]["n_embd"] for s in stored] == list(runs.WIDTHS)
     for s in stored:
         config = GPTConfig(**NANO.model | {"n_embd": s["model"]["n_embd"]})
-        assert s["model"] == plain(config) and s["n_params"] == GPT(config, np.random.default_rng(0)).n_params
-        assert [rate for rate, _ in s["rates"]] == list(runs.RATES) and s["train"]["lr"] == taken(s["rates"])
-        train = TrainConfig(**NANO.train | {"steps": 1000, "lr": s["train"]["lr"], "eval_every": 100, "eval_batches": 20, "seed": s["train"]["seed"]})
+        assert s["model"] == plain(config)
+        assert s["n_params"] == GPT(config, np.random.default_rng(0)).n_params
+        assert [rate for rate, _ in s["rates"]] == list(runs.RATES)
+        assert s["train"]["lr"] == taken(s["rates"])
+        lr, seed = (s["train"][k] for k in ("lr", "seed"))
+        train = TrainConfig(**NANO.train | {"steps": 1000, "lr": lr, "eval_every": 100,
+                                            "eval_batches": 20, "seed": seed})
         assert s["train"] == plain(train)
         assert [i for i, _ in s["runs"][0]["curve"]] == list(range(100, 1001, 100))
         assert [r["seed"] for r in s["minute"]["runs"]] == list(runs.SEEDS)
-        assert s["minute"]["steps"] == round(60 / np.median([r["seconds_per_step"] for r in s["runs"]]))
-        assert len(s["sample"]["text"]) == 200 and s["minute"]["other"][0] == sorted(s["rates"], key=lambda pair: pair[1])[1][0]
+        seconds = np.median([r["seconds_per_step"] for r in s["runs"]])
+        assert s["minute"]["steps"] == round(60 / seconds)
+        assert len(s["sample"]["text"]) == 200
+        second = sorted(s["rates"], key=lambda pair: pair[1])[1]
+        assert s["minute"]["other"][0] == second[0]
 
 
 def test_tokenizers_had_the_same_operations(runs):
@@ -70,40 +80,50 @@ def test_tokenizers_had_the_same_operations(runs):
     assert stored["flops"] == runs.FLOPS
     for arm in stored["tokenizers"]:
         config, train = GPTConfig(**arm["model"]), arm["train"]
-        assert plain(config) == plain(GPTConfig(**NANO.model | {"context": config.context, "vocab_size": config.vocab_size}))
+        shape = {"context": config.context, "vocab_size": config.vocab_size}
+        assert plain(config) == plain(GPTConfig(**NANO.model | shape))
         assert train["steps"] == round(runs.FLOPS / step_flops(config, train["batch_size"]))
-        assert train["lr"] == taken(arm["rates"]) and [r["seed"] for r in arm["runs"]] == list(runs.SEEDS)
+        assert train["lr"] == taken(arm["rates"])
+        assert [r["seed"] for r in arm["runs"]] == list(runs.SEEDS)
 
 
-@pytest.mark.skipif("NUMPYGPT_DATA" not in os.environ, reason="NUMPYGPT_DATA does not name a folder with the text")
+@pytest.mark.skipif("NUMPYGPT_DATA" not in os.environ,
+                    reason="NUMPYGPT_DATA does not name a folder with the text")
 def test_tokenizers_are_those_of_the_command(runs):
     "Name, size of the vocabulary, context and batch of each"
     stored = read("tokenizers.json")["tokenizers"]
     found = runs.arms(runs.load_text("shakespeare"))
-    assert [(name, t.vocab_size, context, n) for name, t, context, n in found] == \
-           [(a["name"], a["model"]["vocab_size"], a["model"]["context"], a["train"]["batch_size"]) for a in stored]
+    for (name, tokenizer, context, n), arm in zip(found, stored, strict=True):
+        model, train = arm["model"], arm["train"]
+        assert (name, tokenizer.vocab_size) == (arm["name"], model["vocab_size"])
+        assert (context, n) == (model["context"], train["batch_size"])
 
 
 def test_a_wider_model_is_better_step_by_step_and_slower():
     stored = read("sizes.json")["sizes"]
     end = [np.mean([r["val_loss"] for r in s["runs"]]) for s in stored]
     seconds = [np.median([r["seconds_per_step"] for r in s["runs"]]) for s in stored]
-    speed = [step_flops(GPTConfig(**s["model"]), s["train"]["batch_size"]) / t for s, t in zip(stored, seconds)]
+    flops = [step_flops(GPTConfig(**s["model"]), s["train"]["batch_size"]) for s in stored]
+    speed = np.array(flops) / seconds
     assert (np.diff(end) < 0).all() and (np.diff(seconds) > 0).all() and (np.diff(speed) > 0).all()
 
 
 def test_a_minute_belongs_to_the_small():
-    "The two larger are behind by more than seeds and clocks explain, for every seed; and no size had the worse of its two best rates"
+    """The two larger are behind by more than seeds and clocks explain, for every seed;
+    and no size had the worse of its two best rates"""
     stored = read("sizes.json")["sizes"]
     minute = np.array([[r["val_loss"] for r in s["minute"]["runs"]] for s in stored]) / math.log(2)
-    assert (minute[2] - minute[:2] > 0.1).all() and (minute[3] - minute[2] > 0.1).all() and abs(minute[0].mean() - minute[1].mean()) < 0.05
+    assert (minute[2] - minute[:2] > 0.1).all() and (minute[3] - minute[2] > 0.1).all()
+    assert abs(minute[0].mean() - minute[1].mean()) < 0.05
     assert all(s["minute"]["runs"][0]["curve"][-1][1] < s["minute"]["other"][1] for s in stored)
 
 
 def test_byte_pairs_beat_characters_and_a_longer_context_does_not_help_these():
-    loss = {a["name"]: np.array([r["val_loss"] for r in a["runs"]]) for a in read("tokenizers.json")["tokenizers"]}
+    stored = read("tokenizers.json")["tokenizers"]
+    loss = {a["name"]: np.array([r["val_loss"] for r in a["runs"]]) for a in stored}
     assert loss["characters"].max() < loss["characters, 160 at a time"].min()
-    assert (loss["BPE 512"] / read("shakespeare_12.json")["bytes_per_token"]).max() < loss["characters"].min()
+    bytes_per_token = read("shakespeare_12.json")["bytes_per_token"]
+    assert (loss["BPE 512"] / bytes_per_token).max() < loss["characters"].min()
 
 
 def test_bits_per_byte_where_the_answer_is_known(chapter):
@@ -115,23 +135,29 @@ def test_bits_per_byte_where_the_answer_is_known(chapter):
 
 def test_every_tokenizer_pays_for_the_same_bytes(chapter):
     text = "Ay, the naïve Zoë: to be, 2 be — or not to be"
-    for tokenizer in (CharTokenizer.train(text), BPETokenizer.train(text, 260), WordTokenizer(["to", " ", "be"])):
+    for tokenizer in (CharTokenizer.train(text), BPETokenizer.train(text, 260),
+                      WordTokenizer(["to", " ", "be"])):
         sizes = chapter["covered"](tokenizer, text)
         assert sum(sizes) == len(text.encode()) and len(sizes) == len(tokenizer.encode(text))
 
 
 def test_unknown_words_are_charged(chapter):
-    seen, charge, ceiling = "to be Hamlet to be Horatio to be Falstaff", chapter["charge"], chapter["ceiling"]
+    seen, charge = "to be Hamlet to be Horatio to be Falstaff", chapter["charge"]
+    ceiling = chapter["ceiling"]
     tokenizer = WordTokenizer(["to", " ", "be"])
     assert charge(tokenizer, seen, ["to", " ", "be"]) == ceiling(tokenizer, ["to", " ", "be"]) == 0
-    one, two = (charge(tokenizer, seen, ["to", *names]) for names in (["Horatio"], ["Horatio", "Fabio"]))
+    one, two = (charge(tokenizer, seen, ["to", *names])
+                for names in (["Horatio"], ["Horatio", "Fabio"]))
     assert 0 < one < two < ceiling(tokenizer, ["Horatio", "Fabio"]) == 8 * (7 + 1 + 5 + 1)
 
 
 def test_the_charge_is_what_the_speller_would_need(chapter):
-    "One letter counted at a time: the only unknown word seen is aab, so with its end mark a has half of the places"
+    """One letter counted at a time: the only unknown word seen is aab,
+    so with its end mark a has half of the places"""
     tokenizer = WordTokenizer([" "])
     letters = sorted(set("aab \n"))
     N, D, V = 4, 3, len(letters)
-    p = {c: (n + D / V) / (N + D) for c, n in {"a": 2, "b": 1, "\n": 1}.items()}      # Witten and Bell by hand
-    assert math.isclose(chapter["charge"](tokenizer, "aab ", ["ab", " "], n=1), -sum(math.log2(p[c]) for c in "ab\n"))
+    # Witten and Bell by hand
+    p = {c: (n + D / V) / (N + D) for c, n in {"a": 2, "b": 1, "\n": 1}.items()}
+    charged = chapter["charge"](tokenizer, "aab ", ["ab", " "], n=1)
+    assert math.isclose(charged, -sum(math.log2(p[c]) for c in "ab\n"))
