@@ -15,12 +15,14 @@ def shipped():
 
 def tuned(shipped, freeze, steps=12, weights=True):
     model, dataset = shipped
-    config = TrainConfig(steps=steps, batch_size=2, lr=2e-3, warmup=2, eval_every=0, eval_batches=2, freeze=freeze)
+    config = TrainConfig(steps=steps, batch_size=2, lr=2e-3, warmup=2, eval_every=0, eval_batches=2,
+                         freeze=freeze)
     run = Run(model.config, config, dataset, weights=model.state_dict() if weights else None)
     return run, list(fit(run))
 
 
-@pytest.mark.parametrize("freeze", [(), ("emb",), ("emb", "blocks.0", "blocks.1", "blocks.2"), ("blocks",)], ids=str)
+@pytest.mark.parametrize("freeze", [(), ("emb",), ("emb", "blocks.0", "blocks.1", "blocks.2"),
+                                    ("blocks",)], ids=str)
 def test_frozen_weights_keep_every_bit_and_the_others_move(shipped, freeze):
     run, _ = tuned(shipped, freeze, steps=3)
     before = shipped[0].named_parameters()
@@ -37,5 +39,6 @@ def test_it_learns_the_new_text_from_where_it_was_faster_than_from_nothing(shipp
 
 
 def test_less_that_moves_learns_less(shipped):
-    losses = [tuned(shipped, freeze)[1][-1].val_loss for freeze in ((), ("blocks.0", "blocks.1", "blocks.2"), ("emb", "blocks.0", "blocks.1", "blocks.2"))]
+    frozen = (), ("blocks.0", "blocks.1", "blocks.2"), ("emb", "blocks.0", "blocks.1", "blocks.2")
+    losses = [tuned(shipped, freeze)[1][-1].val_loss for freeze in frozen]
     assert losses == sorted(losses)

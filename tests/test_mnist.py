@@ -1,4 +1,5 @@
-"The layers together on real images: proved, then trained for a few seconds to what the same network reaches elsewhere"
+"""The layers together on real images: proved,
+then trained for a few seconds to what the same network reaches elsewhere"""
 import math
 import os
 
@@ -13,12 +14,15 @@ from numpygpt.losses import cross_entropy
 from numpygpt.module import Flat, Module
 from numpygpt.optimizers import Adam
 
-pytestmark = pytest.mark.skipif("NUMPYGPT_DATA" not in os.environ, reason="NUMPYGPT_DATA does not name a folder with MNIST")
+pytestmark = pytest.mark.skipif("NUMPYGPT_DATA" not in os.environ,
+                                reason="NUMPYGPT_DATA does not name a folder with MNIST")
 
 
 class Classifier(Module):
     def __init__(self, rng):
-        self.one, self.gate, self.two = Linear(784, 128, rng, std=math.sqrt(2 / 784)), Pair(relu, relu_bwd), Linear(128, 10, rng)
+        self.one = Linear(784, 128, rng, std=math.sqrt(2 / 784))
+        self.gate = Pair(relu, relu_bwd)
+        self.two = Linear(128, 10, rng)
 
     def forward(self, x): return self.two(self.gate(self.one(x)))
     def backward(self, dy): return self.one.backward(self.gate.backward(self.two.backward(dy)))
@@ -45,8 +49,9 @@ def test_whole_gradient_on_real_images(digits, objective):
     assert dot_test(objective, digits[0][:32], scale=0.05) < 1e-12
 
 
-@pytest.mark.parametrize("what, name, seen", [(Linear, "dW a mean over positions", True), (Linear, "dW times N", True),
-                                              (cross_entropy, "one-hot forgotten", True), (cross_entropy, "softmax taken twice", False)])
+@pytest.mark.parametrize("what, name, seen", [
+    (Linear, "dW a mean over positions", True), (Linear, "dW times N", True),
+    (cross_entropy, "one-hot forgotten", True), (cross_entropy, "softmax taken twice", False)])
 def test_which_mistakes_the_dot_test_sees(digits, objective, what, name, seen):
     "The last one is the right gradient of the wrong loss"
     mistake = next(w for w in wrongs(what) if w.name == name)

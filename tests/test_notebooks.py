@@ -24,8 +24,11 @@ def test_cells_are_small_named_and_executed(path):
         lines = [l for l in cell.source.splitlines() if l.strip() and not l.startswith("#|")]
         allowed = 40 if any(l.startswith("class ") for l in lines) else 25
         assert len(lines) <= allowed, f"cell {cell.id} has {len(lines)} lines"
-        if any(kind.startswith("image/") for o in cell.outputs for kind in o.get("data", {})): assert "#| fig-alt:" in cell.source, f"the figure of cell {cell.id} has no alt text"
-        assert not any(o.output_type == "error" for o in cell.outputs), f"cell {cell.id} shows an error"
+        kinds = [kind for o in cell.outputs for kind in o.get("data", {})]
+        if any(kind.startswith("image/") for kind in kinds):
+            assert "#| fig-alt:" in cell.source, f"the figure of cell {cell.id} has no alt text"
+        errors = [o for o in cell.outputs if o.output_type == "error"]
+        assert not errors, f"cell {cell.id} shows an error"
         assert "numpy.random.seed" not in cell.source and "np.random.seed" not in cell.source
 
 
@@ -38,16 +41,19 @@ def test_it_names_no_place_of_its_making(path):
 def test_notebooks_are_clean():
     "What nbdev_clean would change is nothing"
     before = {p: p.read_bytes() for p in NOTEBOOKS}
-    subprocess.run([Path(sys.executable).parent / "nbdev_clean", "--fname", str(NBS)], check=True, capture_output=True)
+    command = [Path(sys.executable).parent / "nbdev_clean", "--fname", str(NBS)]
+    subprocess.run(command, check=True, capture_output=True)
     changed = [p.name for p in NOTEBOOKS if p.read_bytes() != before[p]]
     assert not changed
-    assert not any("widgets" in json.loads(p.read_text(encoding="utf-8"))["metadata"] for p in NOTEBOOKS)
+    for p in NOTEBOOKS:
+        assert "widgets" not in json.loads(p.read_text(encoding="utf-8"))["metadata"]
 
 
 def test_chapters_are_numbered_and_titled():
     for path in NOTEBOOKS:
         first = nbformat.read(path, 4).cells[0]
-        assert re.match(r"# .+\n\n> .+", first.source), f"{path.name} must begin with a title and a description"
+        says = f"{path.name} must begin with a title and a description"
+        assert re.match(r"# .+\n\n> .+", first.source), says
 
 
 @each
@@ -55,12 +61,16 @@ def test_imports_have_cells_of_their_own(path):
     "Building the site runs every cell with an import, and no other that is not exported"
     for cell in nbformat.read(path, 4).cells:
         if cell.cell_type != "code" or "#| export" in cell.source: continue
-        tree = ast.parse("\n".join(l for l in cell.source.splitlines() if not l.startswith(("%", "!"))))
+        lines = [l for l in cell.source.splitlines() if not l.startswith(("%", "!"))]
+        tree = ast.parse("\n".join(lines))
         found = [n for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom))]
-        assert not found or len(found) == len(tree.body), f"cell {cell.id} imports {[a.name for n in found for a in n.names]} among other code"
+        names = [a.name for n in found for a in n.names]
+        says = f"cell {cell.id} imports {names} among other code"
+        assert not found or len(found) == len(tree.body), says
 
 
 @each
 def test_the_site_shows_what_is_exported(path):
     "`#| exports` is shown, `#| export` is not"
-    for cell in nbformat.read(path, 4).cells: assert not re.search(r"^#\| exporti?\s*$", cell.source, re.M), f"cell {cell.id}: #| exports"
+    for cell in nbformat.read(path, 4).cells:
+        assert not re.search(r"^#\| exporti?\s*$", cell.source, re.M), f"cell {cell.id}: #| exports"

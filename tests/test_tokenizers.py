@@ -9,12 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpygpt.bpe import (BPETokenizer, CharTokenizer, Merges, WordTokenizer, byte_alphabet, load_tokenizer, merge,
+from numpygpt.bpe import (BPETokenizer, CharTokenizer, Merges, WordTokenizer, byte_alphabet,
+                          load_tokenizer, merge,
                           naive_merges, pair_counts, pre_tokens, train_merges)
 
-TEXT = "The rat ran, and that rat ran. 'Tis the rat's theatre: aaaa aaa naïve 漢字 🎈 1603!\n\n\tExeunt the rats.  " * 3
+TEXT = ("The rat ran, and that rat ran. 'Tis the rat's theatre: aaaa aaa naïve 漢字 🎈 1603!\n\n"
+        "\tExeunt the rats.  ") * 3
 BPE = BPETokenizer.train(TEXT, 330, ["<|end|>", "<|endoftext|>"])
-corpora = st.dictionaries(st.text("ab", min_size=1, max_size=10).map(str.encode), st.integers(1, 9), max_size=20)
+corpora = st.dictionaries(st.text("ab", min_size=1, max_size=10).map(str.encode), st.integers(1, 9),
+                          max_size=20)
 
 
 @given(st.text())
@@ -29,7 +32,8 @@ def test_every_text_comes_back(text):
     assert chars.decode(chars.encode(text)) == text
 
 
-@given(st.lists(st.sampled_from(["<|end|>", "<|endoftext|>", "<|", "|>", "end", " ", "rat", "é"])).map("".join))
+@given(st.lists(st.sampled_from(
+    ["<|end|>", "<|endoftext|>", "<|", "|>", "end", " ", "rat", "é"])).map("".join))
 @settings(deadline=None)
 def test_special_tokens_come_back(text):
     ids = BPE.encode(text)
@@ -52,7 +56,8 @@ def test_pieces_are_independent(text):
 
 @given(corpora, st.integers(0, 30))
 @settings(deadline=None)
-def test_fast_trainer_is_the_naive_one(words, n): assert train_merges(words, n) == naive_merges(words, n)
+def test_fast_trainer_is_the_naive_one(words, n):
+    assert train_merges(words, n) == naive_merges(words, n)
 
 
 @given(corpora, st.randoms(use_true_random=False))
@@ -77,14 +82,16 @@ def test_in_order_is_lowest_rank(words, text):
 
 
 def test_ties_go_to_the_smallest_ids():
-    assert train_merges({b"zy": 2, b"yx": 2, b"ab": 2, b"ac": 2}, 3) == [(97, 98), (97, 99), (121, 120)]
+    found = train_merges({b"zy": 2, b"yx": 2, b"ab": 2, b"ac": 2}, 3)
+    assert found == [(97, 98), (97, 99), (121, 120)]
     assert train_merges({b"ab": 2, b"zz": 3}, 1) == [(122, 122)]
 
 
 def test_overlaps_count_once():
     assert [pair_counts("a" * n).get("aa", 0) for n in range(1, 7)] == [0, 1, 1, 2, 2, 3]
     assert merge([7] * 5, (7, 7), 9) == [9, 9, 7]
-    # aaa would tie with itself counted twice: 3 (wrongly 4) against 3 for xy, and (97, 97) has the smaller ids
+    # aaa would tie with itself counted twice: 3 (wrongly 4) against 3 for xy,
+    # and (97, 97) has the smaller ids
     assert train_merges({b"aaa": 2, b"xy": 3}, 1) == [(120, 121)]
 
 
@@ -99,10 +106,12 @@ def test_merges_stay_in_their_piece():
 
 def test_ids_are_bytes_then_merges_then_special_tokens():
     assert BPE.tokens[:256] == [bytes([b]) for b in range(256)]
-    assert [BPE.encode(s) for s in ("<|end|>", "<|endoftext|>")] == [[BPE.vocab_size - 2], [BPE.vocab_size - 1]]
+    found = [BPE.encode(s) for s in ("<|end|>", "<|endoftext|>")]
+    assert found == [[BPE.vocab_size - 2], [BPE.vocab_size - 1]]
 
 
-def test_cut_characters_show_as_replacement(): assert BPE.decode(BPETokenizer(()).encode("é")[:1]) == "\ufffd"
+def test_cut_characters_show_as_replacement():
+    assert BPE.decode(BPETokenizer(()).encode("é")[:1]) == "\ufffd"
 
 
 def test_surrogates_after_bytes_are_still_refused():
@@ -114,7 +123,8 @@ def test_surrogates_after_bytes_are_still_refused():
 
 
 def test_long_pieces():
-    for text in ("a" * 20_000, " " * 20_000, "🎈" * 5000): assert BPE.decode(BPE.encode(text)) == text
+    for text in ("a" * 20_000, " " * 20_000, "🎈" * 5000):
+        assert BPE.decode(BPE.encode(text)) == text
 
 
 @pytest.mark.parametrize("call, says", [
@@ -138,20 +148,24 @@ def test_errors_say_what_to_do(call, says):
 
 def test_words():
     tok = WordTokenizer.train("b a b c c c a!", min_count=2)
-    assert tok.words == ["<unk>", " ", "c", "a", "b"] and tok.decode(tok.encode("a d!")) == "a <unk><unk>"
+    assert tok.words == ["<unk>", " ", "c", "a", "b"]
+    assert tok.decode(tok.encode("a d!")) == "a <unk><unk>"
     assert WordTokenizer.train("b a b c", max_size=3).vocab_size == 3
 
 
-@pytest.mark.parametrize("tok", [CharTokenizer.train(TEXT), WordTokenizer.train(TEXT), BPE], ids=lambda t: t.kind)
+@pytest.mark.parametrize("tok", [CharTokenizer.train(TEXT), WordTokenizer.train(TEXT), BPE],
+                         ids=lambda t: t.kind)
 def test_files(tok, tmp_path):
     tok.save(tmp_path / "tokenizer.json")
     for again in (load_tokenizer(tmp_path), type(tok).load(tmp_path / "tokenizer.json")):
-        assert type(again) is type(tok) and again.vocab_size == tok.vocab_size and again.encode(TEXT) == tok.encode(TEXT)
+        assert type(again) is type(tok) and again.vocab_size == tok.vocab_size
+        assert again.encode(TEXT) == tok.encode(TEXT)
     other = WordTokenizer if tok.kind == "Char" else CharTokenizer
     with pytest.raises(ValueError, match="use load_tokenizer"): other.load(tmp_path)
 
 
-@pytest.mark.parametrize("tok", [CharTokenizer.train(TEXT), WordTokenizer.train(TEXT), BPE], ids=lambda t: t.kind)
+@pytest.mark.parametrize("tok", [CharTokenizer.train(TEXT), WordTokenizer.train(TEXT), BPE],
+                         ids=lambda t: t.kind)
 def test_cut_off_files_are_noticed(tok, tmp_path):
     path = tmp_path / "tokenizer.json"
     tok.save(path)
@@ -164,23 +178,29 @@ def test_cut_off_files_are_noticed(tok, tmp_path):
 def test_other_files(tmp_path):
     path = tmp_path / "x.json"
     with pytest.raises(FileNotFoundError, match="there is no tokenizer file"): load_tokenizer(path)
-    for found, says in [([], "no tokenizer"), ({"model": {"type": "Unigram"}}, "only Char, Word, BPE"), ({"model": {"type": "BPE"}}, "lacks a part"),
-                        ({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}}, "number the bytes")]:
+    for found, says in [
+            ([], "no tokenizer"), ({"model": {"type": "Unigram"}}, "only Char, Word, BPE"),
+            ({"model": {"type": "BPE"}}, "lacks a part"),
+            ({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}}, "number the bytes")]:
         path.write_text(json.dumps(found))
         with pytest.raises(ValueError, match=says): load_tokenizer(path)
 
 
 def test_byte_alphabet():
     letters = byte_alphabet()
-    assert len(set(letters)) == 256 and letters[ord(" ")] == "Ġ" and all(unicodedata.category(c)[0] not in "ZC" for c in letters)
+    assert len(set(letters)) == 256 and letters[ord(" ")] == "Ġ"
+    assert all(unicodedata.category(c)[0] not in "ZC" for c in letters)
 
 
 def test_import_is_light():
-    code = "import sys, numpygpt.bpe, numpygpt.data; print([m for m in ('regex', 'pooch', 'matplotlib', 'requests') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = ("import sys, numpygpt.bpe, numpygpt.data; "
+            "print([m for m in ('regex', 'pooch', 'matplotlib', 'requests') if m in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_random_corpora_of_some_size():
     rng = random.Random(5)
-    words = {"".join(rng.choices("abcde", k=rng.randint(1, 15))).encode(): rng.randint(1, 50) for _ in range(300)}
+    words = {"".join(rng.choices("abcde", k=rng.randint(1, 15))).encode(): rng.randint(1, 50)
+             for _ in range(300)}
     assert train_merges(words, 100) == naive_merges(words, 100)

@@ -1,4 +1,5 @@
-"What a GPT can be asked for besides its shape: gradient checkpointing, pictures of attention, attention both ways"
+"""What a GPT can be asked for besides its shape: gradient checkpointing, pictures of attention,
+attention both ways"""
 import tracemalloc
 from dataclasses import replace
 
@@ -19,14 +20,17 @@ from numpygpt.transformer import GPT, Block, GPTConfig, Recomputed, attention_ma
 
 matplotlib.use("agg")
 SHAPE = dict(vocab_size=13, context=9, n_layer=3, n_embd=16, n_head=4)
-CONFIGS = {"GPT-2": dict(position="learned", attn_bias=True, tied=True, dropout=0.3), "Llama": dict(norm="rmsnorm", activation="swiglu", n_kv_head=2, dropout=0.2),
-           "both ways": dict(n_kv_head=1, position="sinusoidal", activation="silu", causal=False, dropout=0.1)}
+CONFIGS = {"GPT-2": dict(position="learned", attn_bias=True, tied=True, dropout=0.3),
+           "Llama": dict(norm="rmsnorm", activation="swiglu", n_kv_head=2, dropout=0.2),
+           "both ways": dict(n_kv_head=1, position="sinusoidal", activation="silu", causal=False,
+                             dropout=0.1)}
 config = pytest.mark.parametrize("name", CONFIGS)
 
 
 def make(name=None, dtype="f4", **more):
     "A GPT with weights of order one, and its Flat"
-    model = GPT(GPTConfig(**{**SHAPE, **CONFIGS.get(name, {}), **more}), np.random.default_rng(0), np.random.default_rng(1))
+    model = GPT(GPTConfig(**{**SHAPE, **CONFIGS.get(name, {}), **more}), np.random.default_rng(0),
+                np.random.default_rng(1))
     flat = Flat(model, dtype)
     flat.w[:] = np.random.default_rng(2).normal(0, 0.4, len(flat))
     return model, flat
@@ -47,37 +51,44 @@ def three_steps(run, flat, optimizer):
 
 @config
 def test_recomputing_changes_no_bit(name):
-    "Three steps with dropout: the masks of the second forward pass are those of the first, and the generator ends where it would have"
+    """Three steps with dropout: the masks of the second forward pass are those of the first,
+    and the generator ends where it would have"""
     def train(recompute):
         model, flat = make(name, recompute=recompute)
         assert {type(b) for b in model.blocks} == {Recomputed if recompute else Block}
-        return three_steps(lambda x, y: accumulate(model, x, y, 2), flat, AdamW(flat)), model.drop.rng.bit_generator.state
+        losses = three_steps(lambda x, y: accumulate(model, x, y, 2), flat, AdamW(flat))
+        return losses, model.drop.rng.bit_generator.state
     kept, again = train(False), train(True)
-    assert kept == again and len({*kept[0]}) == len(kept[0])                   # and each step differs from the others
+    # and each step differs from the others
+    assert kept == again and len({*kept[0]}) == len(kept[0])
 
 
 @config
 def test_recomputing_changes_no_bit_with_two_workers(name):
     def train(recompute, workers):
         model, flat = make(name, recompute=recompute)
-        with Replicas(model, flat, workers) as team: return three_steps(lambda x, y: team.accumulate(x, y, 2), flat, AdamW(flat))
+        with Replicas(model, flat, workers) as team:
+            return three_steps(lambda x, y: team.accumulate(x, y, 2), flat, AdamW(flat))
     assert train(False, 1) == train(True, 1) == train(True, 2)
 
 
 @config
 def test_recomputed_gradients_pass_the_dot_test(name):
     options = {**SHAPE, **CONFIGS[name], "recompute": True}
-    errors = dot_test(GPT(GPTConfig(**options), np.random.default_rng(0)), batch()[0], per_tensor=True, scale=0.3)
+    errors = dot_test(GPT(GPTConfig(**options), np.random.default_rng(0)), batch()[0],
+                      per_tensor=True, scale=0.3)
     assert max(errors.values()) <= 1e-12, errors
 
 
 def test_forgetting_the_generator_would_show():
-    "The certificate of the tests above: with other masks in the second pass the gradient is another"
+    """The certificate of the tests above:
+    with other masks in the second pass the gradient is another"""
     def gradient(spoil):
         model, flat = make("GPT-2", recompute=True)
         loss, dlogits = cross_entropy(model(batch()[0]), batch()[1])
         if spoil:
-            for block in model.blocks: block._saved = (*block._saved[:-1], np.random.default_rng(9).bit_generator.state)
+            for block in model.blocks:
+                block._saved = (*block._saved[:-1], np.random.default_rng(9).bit_generator.state)
         model.backward(dlogits)
         return flat.dw.copy()
     right, wrong = gradient(False), gradient(True)
@@ -108,11 +119,13 @@ def test_a_recomputed_model_is_the_same_when_it_does_not_train(name):
     assert all(part._saved is None for _, part in other.modules() if "_saved" in vars(part))
     if plain.config.causal:
         caches = plain.new_cache(6), other.new_cache(6)
-        assert all((plain(ids[:, i:i + 1], caches[0]) == other(ids[:, i:i + 1], caches[1])).all() for i in range(9))
+        assert all((plain(ids[:, i:i + 1], caches[0]) == other(ids[:, i:i + 1], caches[1])).all()
+                   for i in range(9))
 
 
 def maps_by_definition(model, ids):
-    "The weights of each head, from the inputs of each layer and a softmax of scores, one head at a time"
+    """The weights of each head, from the inputs of each layer and a softmax of scores,
+    one head at a time"""
     c, found = model.config, []
     model.eval()
     T, D, G = ids.shape[1], c.n_embd // c.n_head, c.n_head // c.n_kv_head
@@ -135,7 +148,8 @@ def maps_by_definition(model, ids):
 
 @pytest.mark.parametrize("name", [*CONFIGS, "recomputed"])
 def test_attention_maps_are_the_softmax_of_the_scores(name):
-    model, _ = make(name, dtype="f8", **(dict(recompute=True, n_kv_head=2) if name == "recomputed" else {}))
+    more = dict(recompute=True, n_kv_head=2) if name == "recomputed" else {}
+    model, _ = make(name, dtype="f8", **more)
     ids = batch(2)[0]
     maps = attention_maps(model, ids)
     assert maps.shape == (3, 2, 4, 9, 9) and model.training                   # the mode came back
@@ -147,9 +161,11 @@ def test_attention_maps_are_the_softmax_of_the_scores(name):
 
 def test_attention_maps_leave_the_model_as_it_was():
     model, flat = make("Llama")
-    before, state, eval_logits = flat.w.copy(), model.drop.rng.bit_generator.state, model.eval()(batch(2)[0])
+    before, state = flat.w.copy(), model.drop.rng.bit_generator.state
+    eval_logits = model.eval()(batch(2)[0])
     attention_maps(model, batch(2)[0])
-    assert not model.training and (flat.w == before).all() and not flat.dw.any() and model.drop.rng.bit_generator.state == state
+    assert not model.training and (flat.w == before).all() and not flat.dw.any()
+    assert model.drop.rng.bit_generator.state == state
     assert (model(batch(2)[0]) == eval_logits).all()
     with pytest.raises(ValueError, match="shape"): attention_maps(model, batch(2)[0][0])
     assert not model.training                                                 # after an error, too
@@ -161,8 +177,10 @@ def test_a_picture_has_one_panel_for_each_head(name):
     maps = attention_maps(model, batch(1, 5)[0])[:, 0]
     figure = plot_attention(maps, ["a", " ", "\n", "é", "bc"])
     assert len(figure.axes) == 3 * 4
-    for ax, map in zip(figure.axes, maps.reshape(-1, 5, 5)): np.testing.assert_allclose(np.square(ax.images[0].get_array()), map, atol=1e-6)
-    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["a", "\u2423", "\\n", "é", "bc"]
+    for ax, map in zip(figure.axes, maps.reshape(-1, 5, 5)):
+        np.testing.assert_allclose(np.square(ax.images[0].get_array()), map, atol=1e-6)
+    labels = [t.get_text() for t in figure.axes[0].get_yticklabels()]
+    assert labels == ["a", "\u2423", "\\n", "é", "bc"]
     figure.canvas.draw()
     matplotlib.pyplot.close(figure)
 
@@ -187,7 +205,8 @@ def test_without_mask_and_positions_the_order_is_no_matter():
 @config
 def test_gradients_both_ways(name):
     options = {**SHAPE, **CONFIGS[name], "causal": False}
-    errors = dot_test(GPT(GPTConfig(**options), np.random.default_rng(0)), batch()[0], per_tensor=True, scale=0.3)
+    errors = dot_test(GPT(GPTConfig(**options), np.random.default_rng(0)), batch()[0],
+                      per_tensor=True, scale=0.3)
     assert max(errors.values()) <= 1e-12, errors
 
 

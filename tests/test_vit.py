@@ -1,4 +1,5 @@
-"What the vision transformer relies on: a block that hides nothing and knows no positions treats tokens as a set"
+"""What the vision transformer relies on:
+a block that hides nothing and knows no positions treats tokens as a set"""
 import numpy as np
 import pytest
 
@@ -13,15 +14,18 @@ ORDER = np.random.default_rng(5).permutation(T)
 
 def probe(*rest, **kw):
     "A block in double precision with weights of order one; `rest` goes into its forward pass"
-    config = GPTConfig(context=T, n_layer=1, n_embd=C, n_head=3, n_hidden=5, position="none", **{"causal": False, **kw})
+    config = GPTConfig(context=T, n_layer=1, n_embd=C, n_head=3, n_hidden=5, position="none",
+                       **{"causal": False, **kw})
     x = np.random.default_rng(1).normal(size=(2, T, C))
-    return Probe(Block(config, np.random.default_rng(0), np.random.default_rng(0)), x, *rest, dtype="f8", scale=0.3)
+    return Probe(Block(config, np.random.default_rng(0), np.random.default_rng(0)), x, *rest,
+                 dtype="f8", scale=0.3)
 
 
 def gap(probe, change=lambda x: x):
     "How far shuffling the tokens is from shuffling what comes out"
     x, *rest = probe.inputs
-    return abs(probe.layer(change(x[:, ORDER]), *rest) - probe.layer(change(x), *rest)[:, ORDER]).max()
+    moved = probe.layer(change(x), *rest)[:, ORDER]
+    return abs(probe.layer(change(x[:, ORDER]), *rest) - moved).max()
 
 
 @pytest.mark.parametrize("kw", [{}, {"n_kv_head": 1}, {"norm": "rmsnorm", "activation": "swiglu"}])
