@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'COPIED', 'NARROW', 'MIDDLE', 'WIDE', 'folder', 'stored', 'Chapter', 'chapters', 'contents', 'bare',
-           'as_text', 'carry', 'digest', 'copied', 'copy_chapters', 'replace_text', 'join_alt', 'show_doc']
+           'as_text', 'carry', 'digest', 'copied', 'copy_chapters', 'replace_text', 'real_or', 'prose',
+           'printed_digits', 'join_alt', 'show_doc']
 
 # %% ../nbs/course.ipynb #a27a5041
 import hashlib
@@ -13,6 +14,7 @@ import linecache
 import os
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -168,6 +170,44 @@ def replace_text(path: Path, text: str) -> None:
     beside = path.with_name(path.name + ".new")
     beside.write_text(text, encoding="utf-8")
     os.replace(beside, path)
+
+# %% ../nbs/course.ipynb #6d0a4e12
+def real_or(load: Callable[[], Any], instead: Callable[[], Any]) -> tuple[Any, bool]:
+    "(what `load` gives, True); after an OSError, which is printed, (what `instead` gives, False)"
+    try: return load(), True
+    except OSError as error:
+        name = f"{instead.__name__}()"
+        print(f"{error}\nUntil then {name} stands in: all cells run, but what they compute from "
+              f"the data holds for {name} only")
+        return instead(), False
+
+# %% ../nbs/course.ipynb #6d0a4e14
+def prose() -> str:
+    "The text of all chapters, in the 65 characters of tinyshakespeare"
+    cells = (c for chapter in chapters() for c in chapter.nb["cells"])
+    text = "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    return re.sub(r"[^\n !$&',\-.3:;?A-Za-z]", "", text)
+
+# %% ../nbs/course.ipynb #6d0a4e17
+def printed_digits() -> tuple[Any, ...]:
+    "As `data.mnist`, uint8: 12,000 and 2,000 digits (N, 28, 28), each with labels (N,)"
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    canvas = FigureCanvasAgg(Figure((0.28, 0.28), dpi=100, facecolor="k"))
+    glyph = canvas.figure.text(0.5, 0.45, "", color="w", size=18, ha="center", va="center")
+    def drawn(digit: int, family: str, tilt: int) -> Any:
+        glyph.set(text=digit, family=family, rotation=tilt)
+        canvas.draw()
+        return np.array(canvas.buffer_rgba())[..., 0]
+    fonts, tilts = ("DejaVu Sans", "DejaVu Serif", "STIXGeneral", "cmr10"), range(-30, 31, 10)
+    faces = np.array([[drawn(d, f, t) for f in fonts for t in tilts] for d in range(10)])
+    rng = np.random.default_rng(0)
+    digits = rng.integers(10, size=14_000, dtype=np.uint8)
+    x = faces[digits, rng.integers(faces.shape[1], size=len(digits))]
+    for image in x: image[:] = np.roll(image, rng.integers(-2, 3, 2), (0, 1))
+    x *= rng.random(x.shape, np.float32) < 0.8
+    return x[:-2000], digits[:-2000], x[-2000:], digits[-2000:]
 
 # %% ../nbs/course.ipynb #119eeba3
 NARROW, MIDDLE, WIDE = 4.6, 6.8, 9.2      # inches; the style is plt.style.use("numpygpt.figures")
