@@ -115,8 +115,9 @@ class Attention(Module):
 def _check_heads(n_embd, n_head, n_kv_head):
     if n_embd % n_head or n_head % n_kv_head:
         fits = [h for h in range(n_kv_head, n_embd + 1, n_kv_head) if n_embd % h == 0]
+        advice = f"n_head may be one of {fits}" if fits else "no n_head fits: try n_kv_head = 1"
         raise ValueError(f"n_embd ({n_embd}) must be a multiple of n_head ({n_head}), and n_head "
-                         f"of n_kv_head ({n_kv_head}): here n_head may be one of {fits}")
+                         f"of n_kv_head ({n_kv_head}): here {advice}")
 
 # %% ../nbs/09_attention.ipynb #e6669e66
 class KVCache:

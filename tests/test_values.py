@@ -8,9 +8,13 @@ from numpygpt.activations import (Dropout, gelu, gelu_and_slope, gelu_bwd, gelu_
                                   gelu_exact_and_slope, gelu_exact_bwd, relu, relu_and_slope,
                                   relu_bwd, sigmoid, sigmoid_bwd, silu, silu_and_slope, silu_bwd,
                                   softmax, softmax_bwd, swiglu, swiglu_and_slopes, swiglu_bwd)
+from numpygpt.attention import (Attention, KVCache, attend, attend_bwd, causal, fold, merge,
+                                split, unfold)
 from numpygpt.embedding import (Embedding, Position, Unembedding, check_rows, scatter_add,
                                 sinusoidal)
+from numpygpt.layernorm import LayerNorm, RMSNorm, row_mean
 from numpygpt.losses import bits, cross_entropy, mae, mse, perplexity
+from numpygpt.rope import angles, half_split_order, rotate
 
 
 def near(found, wanted): np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-15)
@@ -244,3 +248,166 @@ def test_sinusoids_of_another_base_and_an_odd_width():
     angles = [3, 0.3]                                            # 3, and 3 / 100^(2/4)
     near(sinusoidal(4, 4, base=100)[3], [f(a) for a in angles for f in (math.sin, math.cos)])
     near(sinusoidal(2, 3, base=1000), [[0, 1, 0], [math.sin(1), math.cos(1), math.sin(0.01)]])
+
+
+# Norms
+
+def test_row_mean_by_hand():
+    a, b = np.array([[1., 2, 3]]), np.array([[4., 5, 9]])
+    near(row_mean(a), [[2]])
+    near(row_mean(a, b), [[41 / 3]])
+    near(row_mean(a, b, b), [[(16 + 50 + 243) / 3]])
+
+
+def test_layernorm_by_hand():
+    "(5, 5, 2) has mean 4 and variance 2; with eps = 2 the standard deviation is 2"
+    layer, x = LayerNorm(3, eps=2), np.array([[5., 5, 2], [7, 7, 7]])
+    near(layer(x), [[0.5, 0.5, -1], [0, 0, 0]])                  # fresh: gain 1, bias 0
+    layer.g[...], layer.b[...], layer.dg[...], layer.db[...] = [2, -1, 3], [1, 0, -1], 100, 100
+    near(layer(x), [[2, -0.5, -4], [1, 0, -1]])
+    dx = layer.backward(np.array([[3., 0, 0], [0, 4, 0]]))       # dn = (6, 0, 0) and (0, -4, 0)
+    near(dx[0], [1.75, -1.25, -0.5])                             # ((6, 0, 0) - 2 - (.5, .5, -1)) / 2
+    near(dx[1], np.array([4, -8, 4]) / 3 / math.sqrt(2))
+    near(layer.dg, [101.5, 100, 100])
+    near(layer.db, [103, 104, 100])
+
+
+def test_rmsnorm_by_hand():
+    "(6, 2) has the mean square 20; with eps = 44 the root is 8"
+    layer, x = RMSNorm(2, eps=44), np.array([[6., 2]])
+    near(layer(x), [[0.75, 0.25]])
+    layer.g[...], layer.dg[...] = [8, 4], 100
+    near(layer(x), [[6, 1]])
+    near(layer.backward(np.array([[1., 0]])), [[0.71875, -0.09375]])    # (8, 0) - 3 n, over 8
+    near(layer.dg, [100.75, 100])
+
+
+@pytest.mark.parametrize("norm", [LayerNorm, RMSNorm])
+def test_eps_is_one_in_a_hundred_thousand_and_inside_the_root(norm):
+    "A mean square of 3e-5 and eps = 1e-5 make 4e-5"
+    x = math.sqrt(3e-5) * np.array([[1., -1]])
+    near(norm(2)(x), [[math.sqrt(3) / 2, -math.sqrt(3) / 2]])
+
+
+# Rotary position
+
+def test_angles_by_hand():
+    "Su et al. 2021, 3.2.2: theta_i = 10000^(-2i/d), which is 1 and 1/100 for d = 4"
+    cos, sin = angles(10_001, 4)
+    assert cos.dtype == sin.dtype == np.float64 and cos.shape == sin.shape == (10_001, 2)
+    near(cos[0], [1, 1])
+    near(sin[0], [0, 0])
+    near(cos[1], [0.5403023058681398, 0.9999500004166653])       # cos 1, cos 1/100
+    near(sin[1], [0.8414709848078965, 0.009999833334166664])
+    near(cos[10_000], [math.cos(10_000), math.cos(100)])
+    cos, sin = angles(8, 8, base=16)                             # 1, 1/2, 1/4, 1/8
+    near(cos[7], [math.cos(a) for a in (7, 3.5, 1.75, 0.875)])
+    near(sin[7], [math.sin(a) for a in (7, 3.5, 1.75, 0.875)])
+
+
+def test_an_odd_head_has_no_pairs():
+    with pytest.raises(ValueError, match="must be even, got 5: try 6"): angles(3, 5)
+
+
+def test_rotate_by_a_quarter_and_by_a_half_turn():
+    "(1, 3) by a quarter is (-3, 1); (2, 4) by a half is (-2, -4)"
+    x, cos, sin = np.array([[1., 2, 3, 4]]), np.array([[0., -1]]), np.array([[1., 0]])
+    assert rotate(x, cos, sin).tolist() == [[-3, -2, 1, -4]]
+    assert rotate(rotate(x, cos, sin), cos, -sin).tolist() == x.tolist()
+
+
+def test_rotation_follows_the_precision_of_its_data():
+    x = np.random.default_rng(0).normal(size=(5, 3, 8)).astype("f4").swapaxes(0, 1)
+    tables = angles(5, 8)
+    y = rotate(x, *tables)
+    assert y.dtype == np.float32 and y.flags.c_contiguous
+    assert np.array_equal(y, rotate(x, *(t.astype("f4") for t in tables)))
+
+
+def test_half_split_order_by_hand():
+    assert half_split_order(6).tolist() == [0, 2, 4, 1, 3, 5]
+
+
+# Attention
+
+def test_causal_counts_from_the_lower_right():
+    assert causal(3).tolist() == [[True, False, False], [True, True, False], [True, True, True]]
+    assert causal(2, 4).tolist() == [[True, True, True, False], [True, True, True, True]]
+    assert causal(1, 3).tolist() == [[True, True, True]]
+
+
+def test_each_number_of_a_head_has_its_address():
+    "Two key heads of two queries each, D = 1: channel 2 k + g at time t goes to [k, g, t]"
+    x = np.array([[[0, 1, 2, 3], [10, 11, 12, 13]]])             # (B, T, C): 10 t + channel
+    heads = split(x, 2, 1)
+    assert heads[..., 0].tolist() == [[[[0, 10], [1, 11]], [[2, 12], [3, 13]]]]
+    assert fold(heads)[..., 0].tolist() == [[[0, 10, 1, 11], [2, 12, 3, 13]]]
+    assert unfold(fold(heads), 2).tolist() == heads.tolist()
+    assert merge(heads).tolist() == x.tolist()
+
+
+def test_attend_by_hand():
+    "Equal scores but for ln 2, from the last query or any other to the last key; D = 4, root 2"
+    q, k = np.zeros((2, 1, 1, 3, 4))
+    q[..., 0], k[..., 2, 0] = 2, math.log(2)
+    v = np.array([[4., 0], [0, 4], [8, 8]])[None, None]
+    near(attend(q, k, v, 3)[0][0, 0], [[5, 5]] * 3)
+    y, kept = attend(q, k, v, 3, causal(3))
+    near(y[0, 0], [[4, 0], [2, 2], [5, 5]])
+    near(kept[3][0, 0], [[1, 0, 0], [1 / 2, 1 / 2, 0], [1 / 4, 1 / 4, 1 / 2]])
+    assert (q[..., 0] == 2).all()                                # not scaled where it lies
+    dq, dk, dv = attend_bwd(np.array([[0., 0], [0, 0], [1, 0]])[None, None], *kept)
+    near(dv[0, 0], [[1 / 4, 0], [1 / 4, 0], [1 / 2, 0]])
+    near(dk[0, 0, :, 0], [-1 / 4, -5 / 4, 3 / 2])                # a (da - 5), da = (4, 0, 8)
+    near(dq[0, 0, :, 0], [0, 0, 3 / 4 * math.log(2)])
+    assert not dk[..., 1:].any() and not dq[..., 1:].any()
+
+
+def test_attention_starts_as_it_is_told():
+    "The 64 x 64 entries know their standard deviation to 1 %, 64 x 16 to 2 %"
+    def stds(**kwargs):
+        layer = Attention(64, 4, 1, np.random.default_rng(0), **kwargs)
+        return np.array([part.W.std() for part in (layer.q, layer.k, layer.v, layer.o)])
+    np.testing.assert_allclose(stds(), 1 / 8, rtol=0.06)
+    np.testing.assert_allclose(stds(std=0.3), 0.3, rtol=0.06)
+    np.testing.assert_allclose(stds(std=0.3, out_std=0.01), [0.3, 0.3, 0.3, 0.01], rtol=0.06)
+
+
+def test_attention_has_biases_where_asked():
+    rng = np.random.default_rng(0)
+    names = {f"{part}.W" for part in "qkvo"}
+    assert set(Attention(8, 2, 1, rng).named_parameters()) == names
+    biases = {f"{part}.b" for part in "qkvo"}
+    assert set(Attention(8, 2, 1, rng, bias=True).named_parameters()) == names | biases
+
+
+def test_attention_hides_the_future_unless_told():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1, 2, 8))
+    changed = x + [[[0.], [1]]]
+    def moved(**kwargs):
+        layer = Attention(8, 2, 1, np.random.default_rng(0), **kwargs)
+        return (layer(x) != layer(changed)).any(-1)[0].tolist()
+    assert moved() == [False, True] and moved(is_causal=False) == [True, True]
+
+
+@pytest.mark.parametrize("n_head, n_kv_head, said", [
+    (5, 1, "n_head may be one of [1, 2, 3, 4, 6, 8, 12, 24]"),
+    (5, 2, "n_head may be one of [2, 4, 6, 8, 12, 24]"),
+    (6, 4, "n_head may be one of [4, 8, 12, 24]"), (5, 5, "no n_head fits: try n_kv_head = 1")])
+def test_attention_says_which_heads_fit(n_head, n_kv_head, said):
+    "24 channels: a head must divide them, and be a multiple of the key heads"
+    with pytest.raises(ValueError) as error:
+        Attention(24, n_head, n_kv_head, np.random.default_rng(0))
+    assert str(error.value).endswith("here " + said)
+
+
+def test_a_cache_holds_what_it_was_made_for():
+    cache = KVCache(1, 1, 3, 1, np.float64)
+    assert cache.k.dtype == cache.v.dtype == np.float64
+    k, v = np.array([[[[1.], [2]]]]), np.array([[[[10.], [20]]]])
+    assert [a[0, 0, :, 0].tolist() for a in cache.append(k, v)] == [[1, 2], [10, 20]]
+    with pytest.raises(ValueError, match="holds 3 positions; 4 are needed"): cache.append(k, v)
+    assert cache.length == 2
+    last = cache.append(k[:, :, 1:] + 1, v[:, :, 1:] + 10)       # the last place is a place
+    assert [a[0, 0, :, 0].tolist() for a in last] == [[1, 2, 3], [10, 20, 30]]
