@@ -15,30 +15,36 @@ from numpygpt.training import PRESETS, TrainConfig
 from numpygpt.transformer import Block
 
 COMMAND = Path(sys.executable).parent / "numpygpt"
-SHORT = "--steps 4 --n-layer 1 --n-embd 16 --n-head 2 --context 16 --batch-size 4 --warmup 2 --eval-batches 1 --sample 0".split()
+SHORT = ("--steps 4 --n-layer 1 --n-embd 16 --n-head 2 --context 16 --batch-size 4 --warmup 2 "
+         "--eval-batches 1 --sample 0").split()
 
 
-def numpygpt(*args, cwd=None): return subprocess.run([COMMAND, *map(str, args)], capture_output=True, text=True, cwd=cwd)
+def numpygpt(*args, cwd=None):
+    return subprocess.run([COMMAND, *map(str, args)], capture_output=True, text=True, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     "A folder with a finished run, a text, token files, and files that are broken in every way"
     folder = tmp_path_factory.mktemp("place")
-    (folder / "my.txt").write_text("In the beginning was the word, and then came the next word.\n" * 80)
+    (folder / "my.txt").write_text("In the beginning was the word, and then came the next word.\n"
+                                   * 80)
     (folder / "empty.txt").write_text("")
     (folder / "short.txt").write_text("too short")
     (folder / "binary.txt").write_bytes(bytes(range(256)))
-    for args in (["train", *SHORT, "--out", "run"], ["data", "my.txt", "--tokenizer", "bpe", "--vocab-size", 300, "--out", "mine"]):
+    for args in (["train", *SHORT, "--out", "run"],
+                 ["data", "my.txt", "--tokenizer", "bpe", "--vocab-size", 300, "--out", "mine"]):
         done = numpygpt(*args, cwd=folder)
         assert done.returncode == 0, done.stderr
     (folder / "umlaut.txt").write_text("Größere Wörter für größere Bücher. " * 40, encoding="utf-8")
     subprocess.run(["cp", "-r", folder / "run", folder / "mute"], check=True)
     (folder / "mute" / "checkpoint" / "tokenizer.json").unlink()
-    for name, part, keep in (("half", "model.safetensors", 0.5), ("torn", "train.json", 0.5), ("bare", "optimizer.safetensors", 0), ("odd", "tokenizer.json", 0.6)):
+    for name, part, keep in (("half", "model.safetensors", 0.5), ("torn", "train.json", 0.5),
+                             ("bare", "optimizer.safetensors", 0), ("odd", "tokenizer.json", 0.6)):
         subprocess.run(["cp", "-r", folder / "run", folder / name], check=True)
         path = folder / name / "checkpoint" / part
-        path.write_bytes(path.read_bytes()[:int(path.stat().st_size * keep)]) if keep else path.unlink()
+        if keep: path.write_bytes(path.read_bytes()[:int(path.stat().st_size * keep)])
+        else: path.unlink()
     return folder
 
 
@@ -62,7 +68,8 @@ BAD = [     # arguments; parts of the message
     ("train --freeze emb blocks norm head", ["all weights are frozen"]),
     ("train --init-from run", ["--data"]),
     ("train --init-from nowhere --data my.txt", ["no checkpoint in nowhere"]),
-    ("train --init-from run --data my.txt --n-layer 2 --tied", ["n_layer is 1 in run and cannot become 2", "tied is False in run"]),
+    ("train --init-from run --data my.txt --n-layer 2 --tied",
+     ["n_layer is 1 in run and cannot become 2", "tied is False in run"]),
     ("train --init-from run --data my.txt --tokenizer bpe", ["leave out --tokenizer"]),
     ("train --init-from run --data mine", ["tokens in mine were made by another tokenizer"]),
     ("train --init-from run --data umlaut.txt", ["the character 'ö' is not among"]),
@@ -91,7 +98,8 @@ BAD = [     # arguments; parts of the message
     ("plot half --attention", ["model.safetensors is damaged or cut off"]),
     ("plot mute --attention", ["mute holds no tokenizer.json"]),
     ("plot run --attention --prompt Xylophone", ["the character 'X' is not among"]),
-    ("plot run --attention --prompt oldoldoldoldoldold", ["the prompt has 18 tokens and the model reads 16"]),
+    ("plot run --attention --prompt oldoldoldoldoldold",
+     ["the prompt has 18 tokens and the model reads 16"]),
     ("plot run --attention --prompt=", ["at least one token"]),
     ("check --n-head 5", ["n_embd (24)", "n_head (5)"]),
     ("check --entries 0", ["entries must be at least 1"]),
@@ -109,25 +117,29 @@ def test_bad_input_says_what_to_do(place, line, parts):
     message = " ".join(done.stderr.replace("\u2502", " ").split())
     assert done.returncode != 0 and "Traceback" not in done.stderr, done.stderr
     for part in parts: assert part in message, message
-    assert sorted(p.relative_to(place) for p in place.rglob("*")) == before, "nothing may be written or lost"
+    after = sorted(p.relative_to(place) for p in place.rglob("*"))
+    assert after == before, "nothing may be written or lost"
 
 
 def test_token_files_train_and_sample(place):
     done = numpygpt("train", *SHORT, "--data", "mine", "--out", "on_mine", cwd=place)
     assert done.returncode == 0, done.stderr
-    text = numpygpt("sample", "on_mine", "--prompt", "In the", "--tokens", 20, "--seed", 1, cwd=place)
+    text = numpygpt("sample", "on_mine", "--prompt", "In the", "--tokens", 20, "--seed",
+                    1, cwd=place)
     assert text.returncode == 0 and text.stdout.startswith("In the")
 
 
 def test_word_tokenizer_by_flag(place):
-    done = numpygpt("train", *SHORT, "--data", "my.txt", "--tokenizer", "word", "--out", "words", cwd=place)
+    done = numpygpt("train", *SHORT, "--data", "my.txt", "--tokenizer", "word", "--out",
+                    "words", cwd=place)
     assert done.returncode == 0, done.stderr
     assert "WordTokenizer" in numpygpt("info", "words", cwd=place).stdout
 
 
 def test_info_and_plot(place):
     assert "trained for 4 steps on tinyplays" in numpygpt("info", "run", cwd=place).stdout
-    assert numpygpt("info").returncode == numpygpt("--help").returncode == numpygpt("train", "--help").returncode == 0
+    for words in (["info"], ["--help"], ["train", "--help"]):
+        assert numpygpt(*words).returncode == 0
     assert numpygpt("--version").stdout.startswith("numpygpt ")
     pytest.importorskip("matplotlib")
     assert numpygpt("plot", "run", "--out", "curves.png", cwd=place).returncode == 0
@@ -140,13 +152,18 @@ def weights(folder):
 
 
 def test_a_run_starts_from_another_with_parts_of_it_frozen(place):
-    fast = "--steps 3 --batch-size 4 --eval-batches 1 --sample 0 --freeze emb blocks.0.attn --warmup 0 --lr 0.01".split()
-    done = numpygpt("train", "--init-from", "run", "--data", "my.txt", *fast, "--dropout", 0.1, "--n-layer", 1, "--out", "tuned", cwd=place)
+    fast = ("--steps 3 --batch-size 4 --eval-batches 1 --sample 0 --freeze emb blocks.0.attn "
+            "--warmup 0 --lr 0.01").split()
+    done = numpygpt("train", "--init-from", "run", "--data", "my.txt", *fast, "--dropout", 0.1,
+                    "--n-layer", 1, "--out", "tuned", cwd=place)
     assert done.returncode == 0, done.stderr
     before, after = weights(place / "run"), weights(place / "tuned")
-    for path in before: assert (before[path] == after[path]).all() == path.startswith(("emb.", "blocks.0.attn.")), path
+    for path in before:
+        same = (before[path] == after[path]).all()
+        assert same == path.startswith(("emb.", "blocks.0.attn.")), path
     info = json.loads((place / "tuned" / "checkpoint" / "train.json").read_text())
-    assert info["train"]["lr"] == 0.01 and info["train"]["beta2"] == 0.99 and info["model"]["dropout"] == 0.1 and info["index"] == 3
+    assert info["train"]["lr"] == 0.01 and info["train"]["beta2"] == 0.99
+    assert info["model"]["dropout"] == 0.1 and info["index"] == 3
     again = numpygpt("train", "--resume", "tuned", "--steps", 5, "--sample", 0, cwd=place)
     assert again.returncode == 0, again.stderr
     assert (weights(place / "tuned")["emb.W"] == before["emb.W"]).all()
@@ -154,29 +171,37 @@ def test_a_run_starts_from_another_with_parts_of_it_frozen(place):
 
 def test_the_recipe_of_a_tuned_run_is_the_default_or_that_of_the_preset():
     command = lambda *more: cli.parse(["train", "--init-from", "run", "--data", "my.txt", *more])
-    assert command().train == TrainConfig() and command("--preset", "nano").train == TrainConfig(**PRESETS["nano"].train)
+    assert command().train == TrainConfig()
+    assert command("--preset", "nano").train == TrainConfig(**PRESETS["nano"].train)
     assert command("--lr", "0.5").train == TrainConfig(lr=0.5)
 
 
 def test_attention_is_drawn(place, tmp_path):
     pytest.importorskip("matplotlib")
-    for args in (["run"], ["run", "--prompt", "an owl"], ["pretrained", "--prompt", "ROMEO:\nO, speak again"]):
-        done = numpygpt("plot", "--attention", *(place / a if a == "run" else a for a in args), cwd=tmp_path)
+    for args in (["run"], ["run", "--prompt", "an owl"],
+                 ["pretrained", "--prompt", "ROMEO:\nO, speak again"]):
+        done = numpygpt("plot", "--attention", *(place / a if a == "run" else a for a in args),
+                        cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert (tmp_path / "attention.png").read_bytes().startswith(b"\x89PNG")
         (tmp_path / "attention.png").unlink()
 
 
 def test_beam_search_finds_the_same_text_each_time(place):
-    found = [numpygpt("sample", "run", "--beam", 3, "--tokens", 12, "--prompt", "O ", cwd=place) for _ in range(2)]
-    assert found[0].returncode == 0 and found[0].stdout == found[1].stdout and found[0].stdout.startswith("O ") and len(found[0].stdout) == 15
+    found = [numpygpt("sample", "run", "--beam", 3, "--tokens", 12, "--prompt", "O ", cwd=place)
+             for _ in range(2)]
+    assert found[0].returncode == 0 and found[0].stdout == found[1].stdout
+    assert found[0].stdout.startswith("O ") and len(found[0].stdout) == 15
 
 
 def test_check_certifies_a_shape_and_a_wrong_gradient_fails(monkeypatch, capsys):
-    done = numpygpt("check", "--entries", 2, "--n-layer", 1, "--n-head", 2, "--activation", "swiglu", "--norm", "rmsnorm", "--tied")
-    assert done.returncode == 0 and "certified" in done.stdout and "blocks.0.mlp.gate.W" in done.stdout
+    done = numpygpt("check", "--entries", 2, "--n-layer", 1, "--n-head", 2, "--activation",
+                    "swiglu", "--norm", "rmsnorm", "--tied")
+    assert done.returncode == 0 and "certified" in done.stdout
+    assert "blocks.0.mlp.gate.W" in done.stdout
     monkeypatch.setattr(Block, "backward", wrongs(Block)[0].code)
-    with pytest.raises(SystemExit, match="not the slope"): cli.main(["check", "--entries", "2", "--n-layer", "1"])
+    with pytest.raises(SystemExit, match="not the slope"):
+        cli.main(["check", "--entries", "2", "--n-layer", "1"])
     assert "WRONG" in capsys.readouterr().out
 
 

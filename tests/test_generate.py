@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 
 from numpygpt.course import chapters
-from numpygpt.generate import beam_search, distribution, evaluating, generate, length_factor, penalise, sample, truncate
+from numpygpt.generate import (beam_search, distribution, evaluating, generate, length_factor,
+                               penalise, sample, truncate)
 from numpygpt.module import Flat
 from numpygpt.transformer import GPT, GPTConfig
 
@@ -38,17 +39,19 @@ CUTS = [
     ([.2, .3, .3, .2], dict(top_k=3), [.2, .3, .3, 0]),
     ([.5, .3, .2], dict(top_p=1), [.5, .3, .2]),
     ([.5, .3, .2], dict(top_p=.5), [.5, 0, 0]),                         # reached exactly
-    ([.5, .3, .2], dict(top_p=.51), [.5, .3, 0]),                       # the token that crosses the line stays
+    ([.5, .3, .2], dict(top_p=.51), [.5, .3, 0]),  # the token that crosses the line stays
     ([.5, .3, .2], dict(top_p=1e-12), [.5, 0, 0]),                      # always one
     ([.25] * 4, dict(top_p=.5), [.25, .25, 0, 0]),
-    ([.1] * 10, dict(top_p=.8), [.1] * 8 + [0, 0]),                     # 0.1 + ... + 0.1 falls short of 0.8 by rounding
-    ([1 - 1e-13, 1e-13], dict(top_p=1), [1 - 1e-13, 1e-13]),            # p = 1 keeps the thinnest tail
+    # 0.1 + ... + 0.1 falls short of 0.8 by rounding
+    ([.1] * 10, dict(top_p=.8), [.1] * 8 + [0, 0]),
+    ([1 - 1e-13, 1e-13], dict(top_p=1), [1 - 1e-13, 1e-13]),  # p = 1 keeps the thinnest tail
     ([1., 0, 0], dict(top_p=.9), [1, 0, 0]),
     ([.5, .3, .2], dict(min_p=0), [.5, .3, .2]),
     ([.5, .3, .2], dict(min_p=.6), [.5, .3, 0]),
     ([.5, .3, .2], dict(min_p=1), [.5, 0, 0]),
     ([.25] * 4, dict(min_p=1), [.25] * 4),                              # all are the best
-    ([.4, .3, .2, .1], dict(top_k=3, top_p=.7), [.4, .3, 0, 0]),        # p of what top_k left: .63 of .9 is .4 + .3
+    # p of what top_k left: .63 of .9 is .4 + .3
+    ([.4, .3, .2, .1], dict(top_k=3, top_p=.7), [.4, .3, 0, 0]),
     ([.4, .3, .2, .1], dict(top_k=3, top_p=.9, min_p=.6), [.4, .3, 0, 0]),
     ([1.], dict(top_k=1, top_p=.1, min_p=1), [1]),                      # a vocabulary of one
 ]
@@ -60,12 +63,13 @@ def test_truncate(p, kw, left):
     before = np.array([p, p[::-1]])
     after = truncate(before.copy(), **kw)
     assert np.allclose(after[0], left, rtol=0, atol=1e-12)
-    assert np.allclose(np.sort(after[1]), np.sort(left), rtol=0, atol=1e-12)       # rows do not meet
-    assert np.allclose(truncate(after, **kw) > 0, after > 0) or "top_p" in kw      # top-p cuts what it has cut again
+    assert np.allclose(np.sort(after[1]), np.sort(left), rtol=0, atol=1e-12)  # rows do not meet
+    # top-p cuts what it has cut again
+    assert np.allclose(truncate(after, **kw) > 0, after > 0) or "top_p" in kw
 
 
 @pytest.mark.parametrize("logits, kw, p", [
-    ([0, 0, 0], dict(temperature=0), [1, 0, 0]),                        # greedy; the lower id in a tie
+    ([0, 0, 0], dict(temperature=0), [1, 0, 0]),  # greedy; the lower id in a tie
     ([0, 2, 2], dict(temperature=0), [0, 1, 0]),
     ([0, 1, 2], dict(temperature=1e-320), [0, 0, 1]),
     ([0, 1, 2], dict(temperature=1e300), [1 / 3] * 3),
@@ -80,23 +84,28 @@ def test_distribution(logits, kw, p):
 
 
 @pytest.mark.parametrize("kw, word", [
-    (dict(temperature=-.1), "temperature"), (dict(temperature=nan), "temperature"), (dict(temperature=inf), "temperature"),
+    (dict(temperature=-.1), "temperature"), (dict(temperature=nan), "temperature"),
+    (dict(temperature=inf), "temperature"),
     (dict(top_k=0), "top_k"), (dict(top_k=2.5), "top_k"), (dict(top_k=-1), "top_k"),
     (dict(top_p=0), "top_p"), (dict(top_p=1.1), "top_p"), (dict(top_p=nan), "top_p"),
     (dict(min_p=-.1), "min_p"), (dict(min_p=1.1), "min_p"), (dict(temperature=0, min_p=2), "min_p"),
 ])
 def test_bad_settings(kw, word):
     with pytest.raises(ValueError, match=word): sample(np.zeros((1, 3)), rng(), **kw)
-    with pytest.raises(ValueError, match=word): generate(model(), [1], 3, **kw)       # at the call, not at the first token
+    with pytest.raises(ValueError, match=word):
+        generate(model(), [1], 3, **kw)       # at the call, not at the first token
 
 
-@pytest.mark.parametrize("logits", [[[nan, 0]], [[inf, 0]], [[-inf, -inf]], [0, 1], [[0, 1], [nan, 1]]])
+@pytest.mark.parametrize("logits",
+                         [[[nan, 0]], [[inf, 0]], [[-inf, -inf]], [0, 1], [[0, 1], [nan, 1]]])
 def test_bad_logits(logits):
     for temperature in (0, 1):
-        with pytest.raises(ValueError, match="logits"): sample(np.array(logits, float), rng(), temperature)
+        with pytest.raises(ValueError, match="logits"):
+            sample(np.array(logits, float), rng(), temperature)
 
 
-@pytest.mark.parametrize("kw", [dict(), dict(temperature=.5), dict(temperature=3.), dict(top_k=3), dict(top_p=.8), dict(min_p=.2)])
+@pytest.mark.parametrize("kw", [dict(), dict(temperature=.5), dict(temperature=3.), dict(top_k=3),
+                                dict(top_p=.8), dict(min_p=.2)])
 def test_sample_matches_its_distribution(kw):
     z, n = rng(1).normal(0, 1.5, 8), 20_000
     q = distribution(z[None], **kw)[0]
@@ -129,13 +138,15 @@ def test_penalise():
     before = z.copy()
     assert np.allclose(penalise(z, ids, 2), [[1, 1, -2, 0], [3, -6, 1, 1]]) and (z == before).all()
     assert (penalise(z, ids, 1) == z).all() and (penalise(z, ids[:, :0], 3) == z).all()
-    assert (penalise(z, ids, 1.5) <= z).all() and penalise(z.astype("f4"), ids, 1.2).dtype == np.float32
+    assert (penalise(z, ids, 1.5) <= z).all()
+    assert penalise(z.astype("f4"), ids, 1.2).dtype == np.float32
     for bad in (0, -1, nan, inf):
         with pytest.raises(ValueError, match="penalty"): penalise(z, ids, bad)
 
 
 @pytest.mark.parametrize("ids, word", [
-    ([], "empty"), (np.zeros((2, 0), int), "empty"), ([1.5], "token ids"), (np.zeros((1, 1, 1), int), "shape"),
+    ([], "empty"), (np.zeros((2, 0), int), "empty"), ([1.5], "token ids"),
+    (np.zeros((1, 1, 1), int), "shape"),
     (3, "shape"), ("text", "shape"), ([11], "0 to 10"), ([-1], "0 to 10"),
 ])
 def test_bad_prompts(ids, word):
@@ -148,17 +159,21 @@ def test_bad_n_tokens(n):
 
 
 @pytest.mark.parametrize("kw", [
-    dict(), dict(n_kv_head=1), dict(n_kv_head=4), dict(position="learned"), dict(position="sinusoidal"), dict(position="none"),
-    dict(norm="rmsnorm", activation="swiglu", tied=True), dict(attn_bias=True, dropout=.5), dict(context=1), dict(context=2), dict(context=3),
+    dict(), dict(n_kv_head=1), dict(n_kv_head=4), dict(position="learned"),
+    dict(position="sinusoidal"), dict(position="none"),
+    dict(norm="rmsnorm", activation="swiglu", tied=True), dict(attn_bias=True, dropout=.5),
+    dict(context=1), dict(context=2), dict(context=3),
 ])
 @pytest.mark.parametrize("prompt", [1, 5, 12, 30])
 def test_cache_changes_nothing(kw, prompt):
     m, ids = model(**kw), rng(7).integers(0, 11, (2, prompt))
-    a, b = (np.array(list(generate(m, ids, 30, rng=3, use_cache=c, repetition_penalty=1.1))) for c in (True, False))
+    a, b = (np.array(list(generate(m, ids, 30, rng=3, use_cache=c, repetition_penalty=1.1)))
+            for c in (True, False))
     assert a.shape == (30, 2) and (a == b).all()
 
 
-@pytest.mark.parametrize("kw", [dict(), dict(n_kv_head=1), dict(position="learned"), dict(position="sinusoidal"), dict(position="none")])
+@pytest.mark.parametrize("kw", [dict(), dict(n_kv_head=1), dict(position="learned"),
+                                dict(position="sinusoidal"), dict(position="none")])
 @pytest.mark.parametrize("cut", [(1,) * 12, (12,), (5, 1, 1, 5), (2, 3, 7)])
 def test_logits_of_every_prefix(kw, cut):
     m, ids = model(**kw).eval(), rng(8).integers(0, 11, (3, 12))
@@ -176,19 +191,22 @@ def test_same_seed_same_text_and_plain_integers():
     assert a == b == c and all(type(t) is int for t in a)
     assert a != list(generate(m, [1, 2], 20, rng=5))
     assert a == [int(t[0]) for t in generate(m, [[1, 2]], 20, rng=4)]
-    assert list(generate(m, [1, 2], 0)) == [] and len(list(generate(m, [1, 2], 3))) == 3      # without a seed, too
+    # without a seed, too
+    assert list(generate(m, [1, 2], 0)) == [] and len(list(generate(m, [1, 2], 3))) == 3
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "uint64"])
 def test_prompts_of_any_integer_type(dtype):
     m = model()
-    assert list(generate(m, np.array([1, 2], dtype), 9, rng=1)) == list(generate(m, [1, 2], 9, rng=1))
+    found = list(generate(m, np.array([1, 2], dtype), 9, rng=1))
+    assert found == list(generate(m, [1, 2], 9, rng=1))
 
 
 def test_greedy_rows_do_not_meet():
     m, ids = model(), rng(9).integers(0, 11, (4, 6))
     together = np.array(list(generate(m, ids, 25, temperature=0)))
-    assert all(list(generate(m, row, 25, temperature=0)) == list(column) for row, column in zip(ids, together.T))
+    assert all(list(generate(m, row, 25, temperature=0)) == list(column)
+               for row, column in zip(ids, together.T))
 
 
 def test_stop():
@@ -196,17 +214,20 @@ def test_stop():
     free = list(generate(m, [1], 40, rng=2))
     stop = free[7]
     first = free.index(stop)
-    for s in (stop, (stop,), {stop}, np.array([stop])): assert list(generate(m, [1], 40, rng=2, stop=s)) == free[:first + 1]
-    rows = np.array(list(generate(m, np.ones((5, 1), int), rng=2, stop=(0, 1, 2))))           # no n_tokens: it ends by itself
+    for s in (stop, (stop,), {stop}, np.array([stop])):
+        assert list(generate(m, [1], 40, rng=2, stop=s)) == free[:first + 1]
+    # no n_tokens: it ends by itself
+    rows = np.array(list(generate(m, np.ones((5, 1), int), rng=2, stop=(0, 1, 2))))
     for row in rows.T:
         end = np.flatnonzero(np.isin(row, (0, 1, 2)))[0]
-        assert (row[end:] == row[end]).all()                                                  # who has ended repeats the end
+        assert (row[end:] == row[end]).all()  # who has ended repeats the end
     assert np.isin(rows[-1], (0, 1, 2)).all() and not np.isin(rows[-2], (0, 1, 2)).all()
 
 
 def test_repetition_penalty_keeps_tokens_apart():
     m = model()
-    plain, apart = (list(generate(m, [1], 11, temperature=0, repetition_penalty=p)) for p in (1, 1e6))
+    plain, apart = (list(generate(m, [1], 11, temperature=0, repetition_penalty=p))
+                    for p in (1, 1e6))
     assert len(set(apart)) >= len(set(plain)) and len(set(apart)) >= 5
 
 
@@ -245,7 +266,8 @@ def endings(V, n, stop, new=()):
 @pytest.mark.parametrize("alpha", [0, .6, 1, 2])
 def test_wide_beam_is_exhaustive(stop, alpha):
     m = model(vocab_size=3, seed=3).eval()
-    every = sorted(endings(3, 4, stop), key=lambda e: -naive_log_p(m, [0, 1], e) / length_factor(len(e), alpha))
+    every = sorted(endings(3, 4, stop),
+                   key=lambda e: -naive_log_p(m, [0, 1], e) / length_factor(len(e), alpha))
     found = beam_search(m, [0, 1], 4, width=200, length_penalty=alpha, stop=stop)
     assert [new for new, _ in found] == every
     assert all(abs(score - naive_log_p(m, [0, 1], new)) < 1e-12 for new, score in found)
@@ -254,15 +276,19 @@ def test_wide_beam_is_exhaustive(stop, alpha):
 def test_beam_edges():
     m = model()
     assert beam_search(m, [1, 2], 6, width=1)[0][0] == list(generate(m, [1, 2], 6, temperature=0))
-    assert len(beam_search(m, [1, 2], 1, width=4)) == 4 and len(beam_search(m, [1, 2], 1, width=99)) == 11
+    assert len(beam_search(m, [1, 2], 1, width=4)) == 4
+    assert len(beam_search(m, [1, 2], 1, width=99)) == 11
     assert beam_search(m, [[1, 2]], 3) == beam_search(m, np.array([1, 2]), 3)
-    assert len(beam_search(m, [1] * 12, 1)[0][0]) == 1       # a full context still has room for one token
-    for args, word in ((([[1], [2]], 3), "one sequence"), (([1], 0), "at least 1"), (([1], 3, 0), "at least 1"), (([1] * 12, 2), "context"), (([], 2), "empty")):
+    # a full context still has room for one token
+    assert len(beam_search(m, [1] * 12, 1)[0][0]) == 1
+    for args, word in ((([[1], [2]], 3), "one sequence"), (([1], 0), "at least 1"),
+                       (([1], 3, 0), "at least 1"), (([1] * 12, 2), "context"), (([], 2), "empty")):
         with pytest.raises(ValueError, match=word): beam_search(m, *args)
 
 
 def test_length_factor():
-    assert length_factor(1, .6) == 1 and length_factor(7, 0) == 1 and abs(length_factor(7, 1) - 2) < 1e-15
+    assert length_factor(1, .6) == 1 and length_factor(7, 0) == 1
+    assert abs(length_factor(7, 1) - 2) < 1e-15
 
 
 def test_float32_model_agrees_too():
