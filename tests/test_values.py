@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 
+from numpygpt import optimizers
 from numpygpt.activations import (Dropout, gelu, gelu_and_slope, gelu_bwd, gelu_exact,
                                   gelu_exact_and_slope, gelu_exact_bwd, relu, relu_and_slope,
                                   relu_bwd, sigmoid, sigmoid_bwd, silu, silu_and_slope, silu_bwd,
@@ -14,6 +15,8 @@ from numpygpt.embedding import (Embedding, Position, Unembedding, check_rows, sc
                                 sinusoidal)
 from numpygpt.layernorm import LayerNorm, RMSNorm, row_mean
 from numpygpt.losses import bits, cross_entropy, mae, mse, perplexity
+from numpygpt.module import Flat, Module
+from numpygpt.optimizers import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.rope import angles, half_split_order, rotate
 
 
@@ -411,3 +414,119 @@ def test_a_cache_holds_what_it_was_made_for():
     assert cache.length == 2
     last = cache.append(k[:, :, 1:] + 1, v[:, :, 1:] + 10)       # the last place is a place
     assert [a[0, 0, :, 0].tolist() for a in last] == [[1, 2, 3], [10, 20, 30]]
+
+
+# Optimizers
+
+class Weights(Module):
+    "A matrix of n rows and, where asked for, a vector behind it"
+    def __init__(self, matrix, vector=()): self.param(W=np.array([matrix]).T, b=np.array(vector))
+
+
+def after(cls, grads, matrix=(0.0,), vector=(), rates=None, **settings):
+    "The weights after a step for each row of gradients, and the optimizer"
+    flat = Flat(Weights(matrix, vector), "f8")
+    opt = cls(flat, **settings)
+    for i, g in enumerate(grads):
+        flat.dw[:] = g
+        opt.step(*([] if rates is None else [rates[i]]))
+        assert (flat.dw == g).all()                          # the gradient is the caller's
+    return flat.w.tolist(), opt
+
+
+def test_sgd_as_it_is_unless_told():
+    w, opt = after(SGD, [2, 2], [1.0])
+    near(w, [1 - 0.1 * 2 - 0.1 * 2])
+    assert opt.state == {} and opt.t == 2 and not opt.nesterov
+
+
+def test_momentum_sums_what_was():
+    "m is 1, then 1/4 + 1, then 5/16 + 1"
+    near(after(SGD, [1, 1, 1], lr=0.1, momentum=0.25)[0], [-0.1 * (1 + 5 / 4 + 21 / 16)])
+
+
+def test_nesterov_looks_ahead_along_the_new_momentum():
+    "m is 1, then 1/4 + 2; the steps are 1 + 1/4 and 2 + 9/16"
+    near(after(SGD, [1, 2], lr=0.1, momentum=0.25, nesterov=True)[0], [-0.1 * (5 / 4 + 41 / 16)])
+
+
+def test_decay_of_sgd_and_adam_is_a_part_of_the_gradient():
+    near(after(SGD, [1], [2.0], lr=0.5, weight_decay=0.5)[0], [2 - 0.5 * (1 + 0.5 * 2)])
+    w, opt = after(SGD, [1], [2.0], lr=0.5, momentum=0.5, weight_decay=0.5)
+    near(opt.state["m"], [2])
+    w, opt = after(Adam, [0], [2.0], [-4.0], lr=0.1, weight_decay=0.5)         # vectors decay, too
+    near(opt.state["m"], [0.1 * 1, 0.1 * -2])
+    near(w, [2 - 0.1 * 1 / (1 + 1e-8), -4 + 0.1 * 2 / (2 + 1e-8)])
+
+
+def test_adam_by_hand():
+    """m: 3/4, then 3/16 - 3/4, over 3/4 and 15/16; v: 1/4, then 7/16, over the same.
+    So the steps are lr 1/(1 + eps) and -lr 3/5/(1 + eps)"""
+    w, opt = after(Adam, [1, -1], lr=0.5, betas=(0.25, 0.75), eps=1.0)
+    near(w, [-0.25 + 0.15])
+    near(opt.state["m"], [-9 / 16])
+    near(opt.state["v"], [7 / 16])
+
+
+@pytest.mark.parametrize("cls", [Adam, AdamW])
+def test_adam_as_it_is_unless_told(cls):
+    "lr 0.001, betas 0.9 and 0.999, eps 1e-8: a gradient as small as eps moves by half of lr"
+    near(after(cls, [1e-8])[0], [-0.001 / 2])
+    w, opt = after(cls, [1, 0], (), [0.0])                   # a vector: AdamW leaves it alone
+    near(opt.state["m"], [0.1 * 0.9])
+    near(opt.state["v"], [0.001 * 0.999])
+    second = 0.001 * (0.09 / 0.19) / (math.sqrt(0.000999 / 0.001999) + 1e-8)
+    assert math.isclose(w[0], -0.001 / (1 + 1e-8) - second, rel_tol=1e-9)
+
+
+def test_decay_unless_told():
+    near(after(Adam, [0], [1.0])[0], [1])
+    near(after(AdamW, [0], [1.0])[0], [1 - 0.001 * 0.01])
+
+
+def test_decay_of_adamw_shrinks_matrices_by_a_share_of_the_rate():
+    w, opt = after(AdamW, [0, 0], [1.0, -3.0], [5.0], rates=[0.5, 0.25], weight_decay=0.1)
+    near(w, [0.95 * 0.975, -3 * 0.95 * 0.975, 5])
+    assert not opt.state["m"].any()                          # no part of the gradient
+
+
+def test_decay_ends_with_the_matrices_in_every_slice(monkeypatch):
+    monkeypatch.setattr(optimizers, "SLICE", 2)
+    w, opt = after(AdamW, [0], [1.0, 1, 1], [1.0, 1, 1, 1], lr=0.5, weight_decay=0.1)
+    assert [(p.start, p.stop) for p in opt.parts] == [(0, 2), (2, 4), (4, 6), (6, 7)]
+    near(w, [0.95] * 3 + [1] * 4)
+
+
+@pytest.mark.parametrize("cls", [SGD, Adam, AdamW])
+def test_a_step_takes_the_rate_it_is_told(cls):
+    eps = {} if cls is SGD else {"eps": 0}
+    w, opt = after(cls, [1, 1, 1], (), [0.0], rates=[0.0, 0.0, 1.0], lr=0.25, **eps)
+    near(w, [-1])
+    assert opt.lr == 0.25 and opt.t == 3
+    opt.step()
+    near(opt.flat.w, [-1.25])
+
+
+@pytest.mark.parametrize("cls, settings, says", [
+    (SGD, {"lr": -0.1}, "lr and weight_decay must be 0 or more; got -0.1"),
+    (AdamW, {"weight_decay": -0.1}, "lr and weight_decay must be 0 or more; got 0.001 and -0.1"),
+    (SGD, {"momentum": 1.0}, "below 1; got 1.0"), (SGD, {"momentum": -0.1}, "got -0.1"),
+    (SGD, {"nesterov": True}, "needs a momentum above 0"),
+    (Adam, {"betas": (1.0, 0.9)}, "below 1"), (Adam, {"betas": (0.9, 1.0)}, "below 1"),
+    (Adam, {"betas": (-0.1, 0.9)}, "at least 0")])
+def test_settings_of_optimizers_out_of_range(cls, settings, says):
+    with pytest.raises(ValueError, match=says): after(cls, [], **settings)
+
+
+def test_settings_of_optimizers_at_the_border():
+    near(after(SGD, [1], [1.0], lr=0)[0], [1])
+    near(after(Adam, [3], betas=(0.0, 0.0), lr=0.1, eps=0)[0], [-0.1])
+    near(after(SGD, [1, 1], momentum=0.5, nesterov=False, lr=1.0)[0], [-2.5])
+
+
+def test_clipping_by_hand():
+    g = np.array([3.0, -4.0])
+    assert clip_grad_norm(g, 1.0) == 5
+    near(g, [0.6, -0.8])
+    assert clip_grad_norm(g, 2.0) == pytest.approx(1) and clip_grad_norm(g, 1e9) == pytest.approx(1)
+    near(g, [0.6, -0.8])
