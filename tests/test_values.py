@@ -30,6 +30,7 @@ def test_relu_and_its_kink():
     y, slope = relu_and_slope(x)
     assert relu(x).tolist() == y.tolist() == [0, 0, 3]
     assert relu_bwd(dy, x).tolist() == (dy * slope).tolist() == [0, 0, 7]
+    assert relu(np.array([1e-30j])).imag == 0                    # so says the complex step, too
 
 
 def test_sigmoid_and_silu_at_the_logarithm_of_three():
