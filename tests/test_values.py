@@ -1,23 +1,36 @@
 "Values worked out by hand or from the formula of a paper: what no gradient check can know"
+import hashlib
+import itertools
 import math
+import os
+import shutil
+import signal
+import stat
+from inspect import signature
 
 import numpy as np
 import pytest
 
-from numpygpt import optimizers
+from numpygpt import checkpoint, optimizers
 from numpygpt.activations import (Dropout, gelu, gelu_and_slope, gelu_bwd, gelu_exact,
                                   gelu_exact_and_slope, gelu_exact_bwd, relu, relu_and_slope,
                                   relu_bwd, sigmoid, sigmoid_bwd, silu, silu_and_slope, silu_bwd,
                                   softmax, softmax_bwd, swiglu, swiglu_and_slopes, swiglu_bwd)
 from numpygpt.attention import (Attention, KVCache, attend, attend_bwd, causal, fold, merge,
                                 split, unfold)
+from numpygpt.bpe import CharTokenizer
+from numpygpt.data import Dataset
 from numpygpt.embedding import (Embedding, Position, Unembedding, check_rows, scatter_add,
                                 sinusoidal)
+from numpygpt.generate import (beam_search, distribution, extend, generate, penalise, pieces,
+                               sample, stream, truncate)
 from numpygpt.layernorm import LayerNorm, RMSNorm, row_mean
 from numpygpt.losses import bits, cross_entropy, mae, mse, perplexity
 from numpygpt.module import Flat, Module
 from numpygpt.optimizers import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.rope import angles, half_split_order, rotate
+from numpygpt.training import Run, TrainConfig, fit
+from numpygpt.transformer import GPT, GPTConfig
 
 
 def near(found, wanted): np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-15)
@@ -531,3 +544,307 @@ def test_clipping_by_hand():
     near(g, [0.6, -0.8])
     assert clip_grad_norm(g, 2.0) == pytest.approx(1) and clip_grad_norm(g, 1e9) == pytest.approx(1)
     near(g, [0.6, -0.8])
+
+
+# Checkpoints
+
+def small_run(text="the rat sat on the mat and ate the cat. " * 8, **model):
+    dataset = Dataset.from_text(text, CharTokenizer.train(text))
+    shape = dict(vocab_size=dataset.vocab_size, context=4, n_layer=1, n_embd=4, n_head=2)
+    recipe = TrainConfig(steps=4, batch_size=2, warmup=1, eval_every=2, eval_batches=1)
+    return Run(GPTConfig(**{**shape, "dropout": 0.1, **model}), recipe, dataset, "a text")
+
+
+def stopped(run, n=2):
+    for _ in itertools.islice(fit(run), n): pass
+    return run
+
+
+def save_run(folder, run, **how):
+    checkpoint.save(folder, run.model, run.dataset.tokenizer, run, **how)
+    return folder
+
+
+@pytest.mark.skipif(os.name != "posix", reason="asks how a file was opened")
+def test_what_is_on_the_disk_before_what_is_renamed(tmp_path, monkeypatch):
+    "Files, opened for writing, and their names; then renames; their names; then the old one goes"
+    from fcntl import F_GETFL, fcntl
+    run, done = stopped(small_run()), []
+    def flushed(handle):
+        writable = fcntl(handle, F_GETFL) & os.O_ACCMODE == os.O_RDWR
+        done.append("names" if stat.S_ISDIR(os.fstat(handle).st_mode) else f"file {writable}")
+    plain = os.replace
+    save_run(tmp_path / "run", run)
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", lambda a, b: (done.append("rename"), plain(a, b)))
+    monkeypatch.setattr(shutil, "rmtree", lambda path, **_: done.append(f"delete {path.name}"))
+    save_run(tmp_path / "run", run)
+    assert done == ["delete .run.old", "delete .run.new", *["file True"] * 4, "names",
+                    "rename", "rename", "names", "delete .run.old"]
+
+
+def test_a_swap_that_was_interrupted_is_found_and_finished(tmp_path):
+    folder, run = tmp_path / "run", small_run()
+    old, there = checkpoint.aside(folder, "old"), save_run(folder, run)
+    assert checkpoint.find(tmp_path / "run") == there and checkpoint.holds_run(folder)
+    folder.rename(old)                                       # cut between the renames
+    assert checkpoint.find(folder) == old and checkpoint.holds_run(folder)
+    checkpoint.recover(folder)
+    assert not old.exists() and checkpoint.find(folder) == folder
+    shutil.copytree(folder, old)                             # cut after them, half deleted
+    (old / checkpoint.MODEL).unlink()
+    checkpoint.recover(folder)
+    assert not old.exists() and (folder / checkpoint.MODEL).exists()
+    assert not checkpoint.holds_run(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no checkpoint in"): checkpoint.find(tmp_path)
+
+
+def test_a_folder_of_that_name_comes_before_the_model_of_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert checkpoint.find("pretrained").is_absolute()
+    save_run(tmp_path / "pretrained", small_run())
+    assert str(checkpoint.find("pretrained")) == "pretrained"
+
+
+def test_only_numbers_that_become_infinite_are_lost():
+    assert checkpoint.cast({"a": np.float32([np.inf, 1])}, "f2")["a"].tolist() == [np.inf, 1]
+    assert checkpoint.cast({"a": np.float32([65504])}, "f2")["a"] == 65504
+    for values in ([65536], [np.inf, 1e9]):
+        with pytest.raises(ValueError, match="^b holds numbers beyond 6.55e"):
+            checkpoint.cast({"a": np.float32([1]), "b": np.float32(values)}, "f2")
+
+
+def test_a_checkpoint_replaces_a_checkpoint_and_nothing_else(tmp_path):
+    run = small_run()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="is a file"): save_run(tmp_path / "file", run)
+    (tmp_path / "home").mkdir()
+    save_run(tmp_path / "home", run)                         # empty: free
+    (tmp_path / "home" / "note").write_text("a note")
+    (tmp_path / "home" / "album").mkdir()
+    (tmp_path / "home" / "album" / "photo").write_text("a photo")
+    save_run(tmp_path / "home", run)
+    assert (tmp_path / "home" / "note").read_text() == "a note"
+    assert (tmp_path / "home" / "album" / "photo").read_text() == "a photo"
+    (tmp_path / "home" / checkpoint.TRAIN).unlink()
+    with pytest.raises(ValueError, match="album, .*and a checkpoint replaces its folder whole"):
+        save_run(tmp_path / "home", run)
+
+
+def test_what_train_json_says(tmp_path):
+    "The digests of both files with arrays, and what the caller says above what the run says"
+    folder = save_run(tmp_path / "run", stopped(small_run()), source="mine", x=1)
+    info = checkpoint.read_info(folder)
+    assert (info["source"], info["x"], info["index"]) == ("mine", 1, 2)
+    names = checkpoint.MODEL, checkpoint.OPTIMIZER
+    wanted = {n: hashlib.sha256((tmp_path / "run" / n).read_bytes()).hexdigest() for n in names}
+    assert info["sha256"] == wanted
+
+
+def test_the_fingerprint_of_a_text():
+    "SHA-256 over each part's length and tokens; of more than a million, over both ends"
+    digest = hashlib.sha256()
+    for tokens in ([3, 1, 2], [4]):
+        digest.update(str(len(tokens)).encode())
+        digest.update(2 * np.array(tokens, "<i4").tobytes())
+    part = lambda tokens: np.array(tokens, np.uint16)
+    found = checkpoint.fingerprint(Dataset(part([3, 1, 2]), part([4]), None))
+    assert found == digest.hexdigest()[:16]
+    n, seen = (1 << 21) + 2, {}
+    for at in (None, 0, (1 << 20) - 1, 1 << 20, n - (1 << 20) - 1, n - (1 << 20), n - 1):
+        tokens = np.zeros(n, np.uint16)
+        if at is not None: tokens[at] = 1
+        seen[at] = checkpoint.fingerprint(Dataset(tokens, tokens[:1] * 0, None))
+    assert [at for at in seen if seen[at] != seen[None]] == [0, (1 << 20) - 1, n - (1 << 20), n - 1]
+    long, short = part([0] * 3), part([0])
+    swapped = [checkpoint.fingerprint(Dataset(*p, None)) for p in ((long, short), (short, long))]
+    assert swapped[0] != swapped[1]
+
+
+def test_a_resumed_run_is_the_run(tmp_path):
+    run = stopped(small_run(dropout_at=("mlp",)))
+    run.sample_rng.random(3)
+    back = checkpoint.resume(save_run(tmp_path / "run", run), run.dataset)
+    assert checkpoint.run_state(back) == checkpoint.run_state(run) and back.index == 2
+    assert back.model.config == run.model.config and (back.flat.w == run.flat.w).all()
+    assert all(type(pair) is tuple for pair in back.val_losses) and len(back.val_losses) == 1
+    assert checkpoint.resume(tmp_path / "run", run.dataset, steps=9).config.steps == 9
+    assert back.config == run.config and back.source == "a text"
+    other = Dataset(run.dataset.train, run.dataset.val[::-1], run.dataset.tokenizer)
+    with pytest.raises(ValueError, match="not the one"): checkpoint.resume(tmp_path / "run", other)
+
+
+def test_a_loaded_model_is_ready_and_its_weights_are_whole(tmp_path):
+    run = small_run()
+    checkpoint.save(tmp_path / "mute", run.model)
+    model, tokenizer = checkpoint.load(tmp_path / "mute")
+    assert tokenizer is None and not any(part.training for _, part in model.modules())
+    mine = run.model.named_parameters()
+    assert all((w == mine[path]).all() for path, w in model.named_parameters().items())
+    with pytest.raises(ValueError, match="no tokenizer.json"):
+        checkpoint.open_model(tmp_path / "mute")
+    assert "trained" not in checkpoint.summary(tmp_path / "mute")
+
+
+def test_a_summary(tmp_path):
+    told = checkpoint.summary(save_run(tmp_path / "run", stopped(small_run()))).split("\n")
+    assert told[0].startswith(f"{tmp_path / 'run'}: ") and told[0].endswith("CharTokenizer")
+    assert told[1].startswith("model: vocab_size=") and "dropout=0.1" in told[1]
+    assert told[2].startswith("train: steps=4, batch_size=2")
+    assert told[3] == "trained for 2 steps on a text"
+    assert told[4].startswith("  step      2: validation loss ") and len(told) == 5
+
+
+def test_a_run_that_starts_from_another(tmp_path):
+    first, text = stopped(small_run(), 4), "that cat sat on the rat. " * 8
+    folder = save_run(tmp_path / "run", first)
+    (tmp_path / "new.txt").write_text(text)
+    start = lambda source="new.txt", **asked: checkpoint.start_from(
+        folder, str(tmp_path / source), TrainConfig(steps=7, batch_size=2), **asked)
+    run = start(dropout=0.3, dropout_at=("embd",), recompute=True, n_layer=1)
+    assert (run.flat.w == first.flat.w).all() and run.index == run.optimizer.t == 0
+    assert run.config.steps == 7 and run.source == str(tmp_path / "new.txt")
+    c = run.model.config
+    assert (c.dropout, c.dropout_at, c.recompute) == (0.3, ("embd",), True)
+    assert run.dataset.tokenizer.decode(run.dataset.train) + run.dataset.tokenizer.decode(
+        run.dataset.val) == text
+    with pytest.raises(ValueError, match="n_layer is 1 in .* and cannot become 2; tied is False"):
+        start(n_layer=2, tied=True)
+    Dataset.from_text(text, CharTokenizer.train(text)).save(tmp_path / "tokens")
+    with pytest.raises(ValueError, match="made by another tokenizer"): start("tokens")
+
+
+def test_a_tokenizer_may_be_made_for_a_text(tmp_path):
+    (tmp_path / "a.txt").write_text("abcabc" * 20)
+    made = checkpoint.open_data(str(tmp_path / "a.txt"), CharTokenizer.train)
+    assert made.vocab_size == 3
+    same = checkpoint.open_data(str(tmp_path / "a.txt"), CharTokenizer("cabd"))
+    assert same.vocab_size == 4 and same.train[:3].tolist() == [1, 2, 0]
+    with pytest.raises(ValueError, match="no name to find it by"):
+        checkpoint.open_data(None, made.tokenizer)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_leaves_a_note_and_the_second_is_meant(number):
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    with checkpoint.stop_signals() as stop:
+        assert stop == []
+        signal.raise_signal(number)
+        assert stop == [number]
+        with pytest.raises(KeyboardInterrupt): signal.raise_signal(number)
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+# Generation
+
+@pytest.mark.parametrize("settings", [dict(top_p=1), dict(min_p=0), dict(min_p=1), dict(top_k=1)])
+def test_the_ends_of_a_sampler_s_ranges_belong_to_them(settings):
+    p = distribution(np.log([[1., 2, 2]]), **settings)
+    wanted = {"top_p": [1, 2, 2], "top_k": [0, 1, 0]}.get(*settings, [0, 1, 1])
+    if settings == dict(min_p=0): wanted = [1, 2, 2]
+    near(p[0], np.array(wanted) / np.sum(wanted))
+
+
+def test_top_p_of_one_cuts_nothing_however_thin():
+    thin = np.array([[1 - 1e-13, 1e-13]])
+    assert truncate(thin.copy(), top_p=1)[0, 1] > 0 and truncate(thin.copy())[0, 1] > 0
+    assert truncate(thin.copy(), top_p=1 - 1e-9)[0, 1] == 0
+
+
+def test_the_tolerances_of_the_cuts_are_tiny():
+    "What misses a limit by a thousandth has missed it"
+    assert truncate(np.array([[.5, .4995, .0005]]), top_p=.9996)[0, 2] > 0
+    assert truncate(np.array([[.5, .4995, .0005]]), top_p=.9994)[0, 2] == 0
+    assert truncate(np.array([[.5, .3, .2]]), min_p=.601)[0, 1] == 0
+    assert truncate(np.array([[.5, .3, .2]]), min_p=.599)[0, 1] > 0
+
+
+class Fixed:
+    "A generator whose every number is u"
+    def __init__(self, u): self.u = u
+    def random(self, n): return np.full(n, self.u)
+
+
+def test_a_number_on_the_edge_of_two_pieces_belongs_to_the_upper_one():
+    "P(id = i) = P(F_{i-1} <= u < F_i), so u = 0 never draws a token without probability"
+    quarter = np.log([[1., 1, 2]])
+    found = [int(sample(quarter, Fixed(u))[0]) for u in (0, .2, .25, .5, .75, np.nextafter(1, 0))]
+    assert found == [0, 0, 1, 2, 2, 2]
+    assert sample(np.array([[-np.inf, 0, 0]]), Fixed(0)) == [1]
+
+
+class Parrot:
+    "Says the token after the last one it read, of V, and remembers how much it was given"
+    def __init__(self, V=5, context=6):
+        self.config, self.V, self.read = GPTConfig(vocab_size=V, context=context), V, []
+    def __call__(self, ids, cache=None):
+        self.read.append(ids.shape[1])
+        return np.log(np.eye(self.V)[(ids + 1) % self.V] + 1e-3)
+    def new_cache(self, batch=1): return []
+    def modules(self): return []
+    def eval(self): return self
+
+
+def test_a_full_context_begins_again_with_its_last_half():
+    parrot = Parrot()
+    text = list(generate(parrot, [0, 1, 2], 9, temperature=0, use_cache=False))
+    assert text == [3, 4, 0, 1, 2, 3, 4, 0, 1] and parrot.read == [3, 4, 5, 6, 3, 4, 5, 6, 3]
+    parrot = Parrot()
+    assert list(generate(parrot, [0, 1, 2], 9, temperature=0)) == text
+    assert parrot.read == [3, 1, 1, 1, 3, 1, 1, 1, 3]       # with the cache, unless told
+
+
+def test_the_penalty_sees_the_last_context_tokens():
+    seen = []
+    def choose(logits, text):
+        seen.append(text[0].tolist())
+        return logits.argmax(-1)
+    list(stream(Parrot(), np.arange(4)[None] % 5, 5, choose, [], True))
+    everything = [n % 5 for n in range(20)]
+    assert seen == [everything[max(0, n - 6):n] for n in range(4, 9)]
+
+
+class Constant(Parrot):
+    "Says the same of every place: 0 before 1, and both before the others"
+    def __call__(self, ids, cache=None): return np.tile([2, 1.5, 0, 0, 0], (*ids.shape, 1))
+
+
+def test_a_penalty_below_one_rewards():
+    near(penalise(np.array([[1., -1, 4]]), np.array([[0, 1]]), .5), [[2, -.5, 4]])
+    assert list(generate(Constant(), [1], 3, temperature=0)) == [0, 0, 0]
+    assert list(generate(Constant(), [1], 3, temperature=0, repetition_penalty=.5)) == [1, 1, 1]
+
+
+def test_extend_keeps_the_best_that_are_possible():
+    "By hand: 0.6 * 0.5, 0.6 * 0.5, 0.4 * 1.0; zeros are no continuations"
+    beams, p = [([7], math.log(.6)), ([8], math.log(.4))], np.array([[.5, .5, 0], [0, 0, 1.]])
+    parents, grown = extend(beams, p, 2)
+    assert parents.tolist() == [1, 0] and [new for new, _ in grown] == [[8, 2], [7, 0]]
+    near([s for _, s in grown], np.log([.4, .3]))
+    assert [new for new, _ in extend(beams, p, 9)[1]] == [[8, 2], [7, 0], [7, 1]]
+
+
+def test_a_beam_search_returns_its_width_and_no_more():
+    "Four tokens, all alike, and one of them ends: what has ended and what goes on are too many"
+    shape = GPTConfig(vocab_size=4, context=8, n_layer=1, n_embd=8, n_head=2)
+    m = GPT(shape, np.random.default_rng(0))
+    for width in (1, 2, 3, 5): assert len(beam_search(m, [0, 1], 4, width, stop=2)) == width
+    assert len(beam_search(m, [0, 1], 4, stop=2)) == 4       # unless told
+
+
+def test_the_length_penalty_is_six_tenths_unless_told():
+    "Where translations were best (Wu et al. 2016, section 7)"
+    assert signature(beam_search).parameters["length_penalty"].default == 0.6
+
+
+def test_what_is_drawn_unless_told_is_the_model_s_own_distribution():
+    parrot = Parrot()
+    drawn = lambda **how: list(generate(parrot, [0], 2000, rng=3, **how))
+    assert drawn() == drawn(temperature=1) != drawn(temperature=.9)
+
+
+def test_pieces_are_whole_characters():
+    decode = lambda ids: bytes(ids).decode(errors="replace")
+    assert list(pieces("né🐔.".encode(), decode)) == ["n", "é", "🐔", "."]
+    assert list(pieces("é".encode()[:1], decode)) == ["\ufffd"]        # an end is an end
+    assert list(pieces(b"\xffa", decode)) == ["\ufffda"] and list(pieces(b"", decode)) == []
