@@ -20,10 +20,13 @@ each_chapter = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda c: c.path
 
 
 def test_importing_loads_numpy_and_nothing_heavy():
-    code = "import sys, numpygpt, numpygpt.transformer, numpygpt.training; print(*{m.split('.')[0] for m in sys.modules})"
-    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    code = ("import sys, numpygpt, numpygpt.transformer, numpygpt.training; "
+            "print(*{m.split('.')[0] for m in sys.modules})")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
     assert "numpy" in loaded
-    assert not loaded & {"matplotlib", "torch", "IPython", "jupyter_client", "scipy", "pooch", "cupy", "tyro", "safetensors"}
+    assert not loaded & {"matplotlib", "torch", "IPython", "jupyter_client", "scipy", "pooch",
+                         "cupy", "tyro", "safetensors"}
 
 
 def imports(path):
@@ -37,16 +40,16 @@ def imports(path):
 def test_modules_depend_only_on_lower_numbers(path):
     for needed in imports(path):
         if needed == "__version__": continue
-        assert NUMBER[needed] < NUMBER[path.stem], f"{path.stem} imports {needed}, which comes later"
+        assert NUMBER[needed] < NUMBER[path.stem], f"{path.stem} imports {needed}: it comes later"
 
 
 @each_module
 def test_classes_fit_on_a_screen(path):
     text = path.read_text(encoding="utf-8")
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.ClassDef):
-            lines = sum(bool(line.strip()) for line in text.splitlines()[node.lineno - 1:node.end_lineno])
-            assert lines <= 40, f"{node.name} has {lines} lines"
+        if not isinstance(node, ast.ClassDef): continue
+        lines = sum(map(bool, map(str.strip, text.splitlines()[node.lineno - 1:node.end_lineno])))
+        assert lines <= 40, f"{node.name} has {lines} lines"
 
 
 @each_module
@@ -54,7 +57,8 @@ def test_everything_public_says_what_it_is(path):
     module = importlib.import_module(f"numpygpt.{path.stem}")
     for name in module.__all__:
         thing = getattr(module, name)
-        if inspect.isclass(thing) or inspect.isfunction(thing): assert thing.__doc__, f"{path.stem}.{name} has no docstring"
+        if inspect.isclass(thing) or inspect.isfunction(thing):
+            assert thing.__doc__, f"{path.stem}.{name} has no docstring"
 
 
 @each_module
@@ -99,7 +103,7 @@ FRONT = numpygpt._names()
 
 @pytest.mark.parametrize("name", FRONT)
 def test_the_front_door_opens(name):
-    "In a fresh interpreter, alone, whatever else was imported before"
+    "Each name leads to its module; for the module `generate`, called, to the function"
     module = importlib.import_module(f"numpygpt.{FRONT[name]}")
     found = getattr(numpygpt, name)
     assert found is getattr(module, name) or callable(found) and name == FRONT[name]
