@@ -26,7 +26,7 @@ import numpy as np
 from .backend import Array
 from .bpe import Tokenizer, load_tokenizer
 from .data import Dataset, load_text
-from .training import Run, TrainConfig
+from .training import Run, Step, TrainConfig
 from .transformer import GPT, GPTConfig
 
 # %% ../nbs/16_checkpoint.ipynb #25506e72
@@ -165,6 +165,7 @@ def run_state(run: Run) -> dict[str, Any]:
     return {"train": asdict(run.config), "index": run.index, "val_losses": run.val_losses,
             "loader": run.loader.state_dict(),
             "generators": {name: rng.bit_generator.state for name, rng in generators.items()},
+            "ready": run.ready and asdict(run.ready),        # None, unless a Ctrl-C came in between
             "source": run.source, "data": fingerprint(run.dataset)}
 
 
@@ -273,6 +274,7 @@ def resume(folder: str | Path,
     run.dropout_rng.bit_generator.state = info["generators"]["dropout"]
     run.sample_rng.bit_generator.state = info["generators"]["sample"]
     run.index, run.val_losses = info["index"], [tuple(v) for v in info["val_losses"]]
+    if ready := info.get("ready"): run.ready = Step(**ready)
     return run
 
 # %% ../nbs/16_checkpoint.ipynb #6c2f90d8

@@ -1,6 +1,7 @@
 "Values worked out by hand or from the formula of a paper: what no gradient check can know"
 import hashlib
 import itertools
+import json
 import math
 import os
 import shutil
@@ -29,7 +30,7 @@ from numpygpt.losses import bits, cross_entropy, mae, mse, perplexity
 from numpygpt.module import Flat, Module
 from numpygpt.optimizers import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.rope import angles, half_split_order, rotate
-from numpygpt.training import Run, TrainConfig, fit
+from numpygpt.training import Run, TrainConfig, fit, train_step
 from numpygpt.transformer import GPT, GPTConfig
 
 
@@ -672,6 +673,21 @@ def test_a_resumed_run_is_the_run(tmp_path):
     assert back.config == run.config and back.source == "a text"
     other = Dataset(run.dataset.train, run.dataset.val[::-1], run.dataset.tokenizer)
     with pytest.raises(ValueError, match="not the one"): checkpoint.resume(tmp_path / "run", other)
+
+
+def test_a_step_that_a_ctrl_c_kept_back_is_saved_with_the_run(tmp_path):
+    "It was due for a validation, on which the rate of the next steps may depend"
+    straight = [(s.index, s.loss, s.lr, s.val_loss) for s in fit(small_run())]
+    run = stopped(small_run(), 1)
+    run.ready = train_step(run)                              # as after a Ctrl-C in its validation
+    folder = save_run(tmp_path / "run", run)
+    back = checkpoint.resume(folder, run.dataset)
+    assert back.ready == run.ready and checkpoint.run_state(back) == checkpoint.run_state(run)
+    assert [(s.index, s.loss, s.lr, s.val_loss) for s in fit(back)] == straight[1:]
+    info = checkpoint.read_info(folder)
+    del info["ready"]                                        # as it was written before there were any
+    (folder / checkpoint.TRAIN).write_text(json.dumps(info))
+    assert checkpoint.resume(folder, run.dataset).ready is None
 
 
 def test_a_loaded_model_is_ready_and_its_weights_are_whole(tmp_path):
