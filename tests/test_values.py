@@ -596,6 +596,8 @@ def test_a_swap_that_was_interrupted_is_found_and_finished(tmp_path):
     (old / checkpoint.MODEL).unlink()
     checkpoint.recover(folder)
     assert not old.exists() and (folder / checkpoint.MODEL).exists()
+    inner = save_run(tmp_path / "out" / "checkpoint", run)
+    assert checkpoint.find(tmp_path / "out") == inner and checkpoint.holds_run(tmp_path / "out")
     assert not checkpoint.holds_run(tmp_path)
     with pytest.raises(FileNotFoundError, match="no checkpoint in"): checkpoint.find(tmp_path)
 
