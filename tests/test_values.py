@@ -19,8 +19,10 @@ from numpygpt.activations import (Dropout, gelu, gelu_and_slope, gelu_bwd, gelu_
                                   softmax, softmax_bwd, swiglu, swiglu_and_slopes, swiglu_bwd)
 from numpygpt.attention import (Attention, KVCache, attend, attend_bwd, causal, fold, merge,
                                 split, unfold)
-from numpygpt.bpe import CharTokenizer
-from numpygpt.data import Dataset
+from numpygpt.bpe import (BPETokenizer, CharTokenizer, Merges, WordTokenizer, from_hugging_face,
+                          hugging_face, pre_tokens)
+from numpygpt.data import (TINYPLAYS_BITS, DataLoader, Dataset, Windows, expected_scene, load_text,
+                           ngram_bits, tinyplays, tinyplays_surprisal)
 from numpygpt.embedding import (Embedding, Position, Unembedding, check_rows, scatter_add,
                                 sinusoidal)
 from numpygpt.generate import (beam_search, distribution, extend, generate, penalise, pieces,
@@ -866,3 +868,127 @@ def test_pieces_are_whole_characters():
     assert list(pieces("né🐔.".encode(), decode)) == ["n", "é", "🐔", "."]
     assert list(pieces("é".encode()[:1], decode)) == ["\ufffd"]        # an end is an end
     assert list(pieces(b"\xffa", decode)) == ["\ufffda"] and list(pieces(b"", decode)) == []
+
+
+# Tokenizers
+
+def test_an_alphabet_is_in_the_order_of_the_code_points():
+    tok = CharTokenizer.train("banana!")
+    assert tok.chars == ["!", "a", "b", "n"] and tok.encode("ban") == [2, 1, 3]
+
+
+def test_the_first_id_that_is_none():
+    for tok in (CharTokenizer.train("ab"), WordTokenizer.train("b"), BPETokenizer([(97, 97)])):
+        n = tok.vocab_size
+        tok.decode([0, n - 1])
+        with pytest.raises(ValueError, match=f"token id {n} is outside"): tok.decode([0, n])
+
+
+def test_words_and_single_marks_between_them():
+    assert WordTokenizer.split("a,  b") == ["a", ",", " ", " ", "b"]
+
+
+@pytest.mark.parametrize("text, wanted", [
+    ("don't 'tis 'twas", ["don", "'t", " '", "tis", " '", "twas"]),
+    ("we've they'll I'm", ["we", "'ve", " they", "'ll", " I", "'m"]),
+    ("you're he's I'd", ["you", "'re", " he", "'s", " I", "'d"]),
+    ("in 1603, 42", ["in", " 1603", ",", " 42"]), ("a?! --b", ["a", "?!", " --", "b"]),
+    ("a   b  ", ["a", "  ", " b", "  "]), ("x\n\ny", ["x", "\n", "\n", "y"])])
+def test_pieces_of_a_text(text, wanted): assert pre_tokens(text) == wanted
+
+
+def test_a_merge_needs_parts_that_are_there():
+    assert Merges([(97, 98), (256, 99)]).tokens[257] == b"abc"
+    for pairs, says in ([(256, 97)], "merge 0 .* below 256"), ([(97, 98), (97, 257)], "below 257"):
+        with pytest.raises(ValueError, match=says): BPETokenizer(pairs)
+
+
+def test_of_special_tokens_the_longest_is_taken():
+    for special in (["<a", "<a>"], ["<a>", "<a"]):
+        tok = BPETokenizer((), special)
+        assert tok.encode("<a>") == tok.encode_bytes(b"<a>") == [256 + special.index("<a>")]
+        plain = tok.encode("<a>", special=False), tok.encode_bytes(b"<a>", special=False)
+        assert plain == ([60, 97, 62],) * 2
+
+
+def test_sizes_of_a_vocabulary_at_the_border():
+    assert BPETokenizer.train("abab", 256).merges == []
+    assert BPETokenizer.train("abab", 258, ["<a>"]).merges == [(97, 98)]
+    assert BPETokenizer.train("abab", 0x110000).vocab_size == 257
+    with pytest.raises(ValueError, match="from 256 .* to 1114112"):
+        BPETokenizer.train("a", 0x110001)
+
+
+def test_a_tokenizer_as_a_file_of_hugging_face():
+    tok = BPETokenizer([(32, 97), (256, 10)], ["<b>", "<a>"], r"\s|\S")
+    found = hugging_face(tok)
+    model, (split, level) = found["model"], found["pre_tokenizer"]["pretokenizers"]
+    assert model["merges"] == ["Ġ a", "Ġa Ċ"]
+    assert model["vocab"]["Ġ"] == 32 and model["vocab"]["ĠaĊ"] == 257
+    assert split == {"type": "Split", "pattern": {"Regex": r"\s|\S"}, "behavior": "Isolated",
+                     "invert": False}
+    assert level == found["decoder"] == {"type": "ByteLevel", "add_prefix_space": False,
+                                         "trim_offsets": True, "use_regex": False}
+    added = [(t["id"], t["content"], t["special"]) for t in found["added_tokens"]]
+    assert added == [(258, "<b>", True), (259, "<a>", True)]
+    found["added_tokens"].reverse()
+    assert from_hugging_face(found) == ([(32, 97), (256, 10)], ["<b>", "<a>"], r"\s|\S")
+
+
+# Data
+
+ENTRANCE, LEAVE = "Duke: Fie, Fool.\n", "[Exit Duke, asleep.]\n\n"
+ASK = "Fool: Who ate my bad bat?\nDuke: The bad bat, O bad bat.\n"
+RHYME = "Duke: O bad bat, O bad moon,\n   O bad bat, O bad spoon!\n"
+
+
+def test_bits_of_scenes_by_hand():
+    """56 casts, 8 greetings, 8 ways to leave; 16 adjectives and verbs, 32 nouns, 48 rhymes.
+    A question is one of two exchanges and has a verb and three times adjective and noun; to go on
+    costs log2(3/2), to stop log2(3)"""
+    ends, ask = math.log2(56) + 3 + 3 + math.log2(3), 1 + 4 + 3 * (4 + 5)
+    rhyme = 2 + 4 * 4 + 2 * 5 + math.log2(48)
+    for talk, wanted in ((ASK, ask), (ASK + ASK, 2 * ask + math.log2(1.5)),
+                         (RHYME + ASK + RHYME, 2 * rhyme + ask + 2 * math.log2(1.5))):
+        near(tinyplays_surprisal(ENTRANCE + talk + LEAVE), ends + wanted)
+    near(tinyplays_surprisal(2 * (ENTRANCE + ASK + LEAVE)), 2 * (ends + ask))
+
+
+@pytest.mark.parametrize("text", [
+    ENTRANCE + LEAVE, ENTRANCE + ASK, ENTRANCE.replace("Fool", "Duke") + ASK + LEAVE,
+    ENTRANCE + RHYME.replace("moon", "king") + LEAVE,
+    ENTRANCE + RHYME.replace("moon", "spoon") + LEAVE,
+    ENTRANCE + ASK.replace("Fool", "King") + LEAVE, ENTRANCE + ASK + LEAVE.replace("Duke", "Fool")])
+def test_what_is_no_scene(text):
+    with pytest.raises(ValueError, match="no scene of tinyplays"): tinyplays_surprisal(text)
+
+
+def test_expected_scene_by_hand():
+    "Three exchanges on average; of a question and of an exit the bits are as above"
+    bits, chars = expected_scene()
+    ask, boast, rhyme = 32, 2 + 2 * 4 + 3 + 2 * 4 + 3 * 5, 28 + math.log2(48)
+    coin = math.log2(3) - 2 / 3
+    near(bits, math.log2(56) + 3 + 3 * (coin + ask / 2 + boast / 4 + rhyme / 4) + 3)
+    near(TINYPLAYS_BITS, bits / chars)
+
+
+def test_plays_stop_at_the_length_that_was_asked_for():
+    one = tinyplays(1, seed=4)
+    assert tinyplays(len(one), seed=4) == one != tinyplays(len(one) + 1, seed=4)
+    assert 500_000 <= len(load_text("tinyplays")) < 502_000
+
+
+def test_characters_of_a_token():
+    ds = Dataset.from_text("ababcdef", BPETokenizer([(97, 98)]), val_fraction=0.5)
+    assert ds.chars_per_token() == ds.chars_per_token("val") == 1
+    assert ds.chars_per_token("train") == 2
+
+
+def test_a_text_shorter_than_a_phase_is_one_window():
+    loader = DataLoader(Windows(np.arange(10), 8), 1)
+    assert len(loader) == 1 and {loader.next()[0][0, 0] for _ in range(20)} == {0, 1}
+
+
+def test_a_context_that_was_seen_once_counts():
+    "Both tokens have 1/2 as unigrams; after 0 came one token, once: (1 + 1/2)/(1 + 1)"
+    near(ngram_bits([0, 1], [0, 1], 2, 2), (1 - math.log2(3 / 4)) / 2)
