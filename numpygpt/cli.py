@@ -30,7 +30,7 @@ from .data import TINYPLAYS_BITS, Dataset, load_text, split_text
 from .generate import beam_search, generate, pieces
 from .ranks import Ranks, agree, one_for_all, world
 from .replicas import core_limit
-from .training import PRESETS, Run, TrainConfig, cut_log, fit, plot_log, read_log, record
+from .training import PRESETS, Run, TrainConfig, cut_log, fit, plot_log, record
 from .transformer import GPT, GPTConfig, attention_maps, plot_attention
 
 # %% ../nbs/24_cli.ipynb #b39de62d
@@ -283,7 +283,7 @@ class Plot(Command):
             raise ValueError("curves have no prompt: add --attention, or leave out --prompt")
         if not (log := run / "log.jsonl").is_file():
             raise FileNotFoundError(f"no log.jsonl in {run}: `numpygpt train --out {run}` makes it")
-        return self.out or run / "log.png", plot_log(read_log(log))
+        return self.out or run / "log.png", plot_log(log)
 
     def maps(self) -> tuple[Path, Any]:
         "(picture to write, figure) of what each head looks at"

@@ -317,3 +317,15 @@ def test_without_jupyterlab_one_line_says_what_is_missing(tmp_path, monkeypatch,
     said = str(end.value.code)
     assert said.endswith('pip install "numpygpt[notebooks]"') and "\n" not in said
     assert "chapters written" in capsys.readouterr().out and (course / "index.ipynb").is_file()
+
+
+def test_a_log_of_any_length_is_drawn_without_being_held(place, tmp_path, monkeypatch):
+    "The file itself goes to the plot, which reads it in pieces; a log without a step is named"
+    pytest.importorskip("matplotlib")
+    drawn, plain = [], cli.plot_log
+    monkeypatch.setattr(cli, "plot_log", lambda log: (drawn.append(log), plain(log))[1])
+    cli.main(["plot", str(place / "run"), "--out", str(tmp_path / "curves.png")])
+    assert drawn == [place / "run" / "log.jsonl"] and (tmp_path / "curves.png").is_file()
+    (tmp_path / "log.jsonl").write_text("")
+    with pytest.raises(SystemExit, match="this log has no steps yet"):
+        cli.main(["plot", str(tmp_path)])
