@@ -890,6 +890,7 @@ def test_words_and_single_marks_between_them():
 
 @pytest.mark.parametrize("text, wanted", [
     ("don't 'tis 'twas", ["don", "'t", " '", "tis", " '", "twas"]),
+    ("'tis\n'll", ["'", "tis", "\n", "'ll"]),               # no contraction where the word goes on
     ("we've they'll I'm", ["we", "'ve", " they", "'ll", " I", "'m"]),
     ("you're he's I'd", ["you", "'re", " he", "'s", " I", "'d"]),
     ("in 1603, 42", ["in", " 1603", ",", " 42"]), ("a?! --b", ["a", "?!", " --", "b"]),
