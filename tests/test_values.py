@@ -689,7 +689,7 @@ def test_a_step_that_a_ctrl_c_kept_back_is_saved_with_the_run(tmp_path):
     assert back.ready == run.ready and checkpoint.run_state(back) == checkpoint.run_state(run)
     assert [(s.index, s.loss, s.lr, s.val_loss) for s in fit(back)] == straight[1:]
     info = checkpoint.read_info(folder)
-    del info["ready"]                                        # as it was written before there were any
+    del info["ready"]                                        # as in a run that was saved before
     (folder / checkpoint.TRAIN).write_text(json.dumps(info))
     assert checkpoint.resume(folder, run.dataset).ready is None
 
