@@ -286,7 +286,7 @@ def test_layernorm_by_hand():
     layer.g[...], layer.b[...], layer.dg[...], layer.db[...] = [2, -1, 3], [1, 0, -1], 100, 100
     near(layer(x), [[2, -0.5, -4], [1, 0, -1]])
     dx = layer.backward(np.array([[3., 0, 0], [0, 4, 0]]))       # dn = (6, 0, 0) and (0, -4, 0)
-    near(dx[0], [1.75, -1.25, -0.5])                             # ((6, 0, 0) - 2 - (.5, .5, -1)) / 2
+    near(dx[0], [1.75, -1.25, -0.5])                             # ((6, 0, 0) - 2 - n) / 2
     near(dx[1], np.array([4, -8, 4]) / 3 / math.sqrt(2))
     near(layer.dg, [101.5, 100, 100])
     near(layer.db, [103, 104, 100])
@@ -383,6 +383,13 @@ def test_attend_by_hand():
     assert not dk[..., 1:].any() and not dq[..., 1:].any()
 
 
+def test_the_future_is_hidden_whatever_it_scores():
+    "The only key that the first query may see scores -1e10, the one that it may not see 0"
+    q, k = np.array([[1e5], [0]])[None, None], np.array([[-1e5], [0]])[None, None]
+    v = np.array([[1.], [2]])[None, None]
+    near(attend(q, k, v, 2, causal(2))[0][0, 0], [[1], [1.5]])
+
+
 def test_attention_starts_as_it_is_told():
     "The 64 x 64 entries know their standard deviation to 1 %, 64 x 16 to 2 %"
     def stds(**kwargs):
@@ -420,6 +427,14 @@ def test_attention_says_which_heads_fit(n_head, n_kv_head, said):
     with pytest.raises(ValueError) as error:
         Attention(24, n_head, n_kv_head, np.random.default_rng(0))
     assert str(error.value).endswith("here " + said)
+
+
+def test_no_gradient_passes_a_cache():
+    layer, cache = Attention(4, 2, 1, np.random.default_rng(0)), KVCache(1, 1, 3, 2, np.float64)
+    layer(np.ones((1, 2, 4)), cache=cache)
+    y = layer(np.ones((1, 1, 4)), cache=cache)
+    with pytest.raises(RuntimeError, match="dy has 1 positions, forward kept 3 keys"):
+        layer.backward(y)
 
 
 def test_a_cache_holds_what_it_was_made_for():
