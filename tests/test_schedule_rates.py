@@ -47,7 +47,7 @@ def test_cosine():
     root = math.sqrt(0.5)  # the cosine of 45 degrees
     assert path[:3] == [2, 4, 4] and path[6:] == [0, 0, 0]
     assert path[3:6] == pytest.approx([2 + 2 * root, 2, 2 - 2 * root], abs=1e-15)
-    assert rates(cosine, 3, 1.0, 3) == pytest.approx([1, .5, 0], abs=1e-15)  # no line up unless told
+    assert rates(cosine, 3, 1.0, 3) == pytest.approx([1, .5, 0], abs=1e-15)  # no warm-up
 
 
 def test_cosine_with_a_floor():
