@@ -20,6 +20,14 @@ DATASET = Dataset.from_text(TEXT, CharTokenizer.train(TEXT))
 STEPS = 60
 
 
+@pytest.fixture(autouse=True)
+def pythons_own_handler():
+    "Whatever pytest was started with: in the background, a shell has the signal ignored"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def new_run(**train):
     model = GPTConfig(vocab_size=DATASET.vocab_size, context=8, n_layer=1, n_embd=8, n_head=2,
                       dropout=0.2)
