@@ -28,11 +28,11 @@ PARTS = {
                "08_rope", "09_attention"),
     "Learning": ("10_optimizers", "11_schedules", "12_bpe", "13_data"),
     "The model": ("14_transformer", "15_training", "16_checkpoint", "17_generate"),
-    "Machinery": ("engine", "18_autograd", "19_graphs", "20_cost", "21_tiling", "22_replicas",
-                  "23_ranks", "24_cli"),
-    "Experiments": ("25_mnist", "26_shakespeare", "27_scaling", "28_finetune", "29_bert",
-                    "30_vit"),
-    "Reference": ("31_evidence", "api", "pytorch"),
+    "Machinery": ("18_engine", "19_autograd", "20_graphs", "21_cost", "22_tiling",
+                  "23_replicas", "24_ranks", "25_cli"),
+    "Experiments": ("26_mnist", "27_shakespeare", "28_scaling", "29_finetune", "30_bert",
+                    "31_vit"),
+    "Reference": ("32_evidence", "api", "pytorch"),
 }
 
 # %% ../nbs/course.ipynb #60deef76

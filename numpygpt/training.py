@@ -131,7 +131,7 @@ class Run:
         self.index = 0                                       # updates done
         self.ready: Step | None = None                       # done, and not yet handed over
         self.val_losses: list[tuple[int, float]] = []        # (index, loss) of each validation
-        # chapter 22 puts all cores here
+        # chapter 23 puts all cores here
         self.accumulate: Callable[[np.ndarray, np.ndarray], Any] = (
             lambda x, y: accumulate(self.model, x, y, config.micro_batch))
         self.update: Callable[[float], None] = lambda lr: self.optimizer.step(lr)     # and here

@@ -1,4 +1,4 @@
-"""Which test stands for which claim: the rows of chapter 31, and the option `--evidence`, which
+"""Which test stands for which claim: the rows of chapter 32, and the option `--evidence`, which
 stores how their tests came out.
 
 A pattern is the beginning of a test's id, in which * stands for anything.
@@ -55,12 +55,12 @@ ROWS = [
         "losses.cross_entropy losses.mse losses.mae",
         *(f"test_certificates.py::test_layers[{name}" for name in ("cross_entropy", "mse", "mae")),
         *(f"parity/test_layers.py::*[{name}" for name in ("cross_entropy", "mse", "mae"))),
-    row("NumPy-AI", "a 784-128-10 network on MNIST, from end to end", "25_mnist", "data.mnist",
+    row("NumPy-AI", "a 784-128-10 network on MNIST, from end to end", "26_mnist", "data.mnist",
         "test_mnist.py"),
     row("NumPy-AI", "a GPT of 3.16 million weights on Shakespeare, with its curves",
-        "26_shakespeare", "training.PRESETS training.plot_log",
+        "27_shakespeare", "training.PRESETS training.plot_log",
         "test_shakespeare_chapter.py"),
-    row("NumPy-AI", "sampling with temperature, top-k and top-p", "17_generate 26_shakespeare",
+    row("NumPy-AI", "sampling with temperature, top-k and top-p", "17_generate 27_shakespeare",
         "generate.generate generate.sample generate.distribution",
         "test_generate.py::test_truncate", "test_generate.py::test_distribution",
         "test_generate.py::test_sample", "slow/test_shakespeare.py::test_it_samples"),
@@ -68,11 +68,11 @@ ROWS = [
         "checkpoint.load checkpoint.PRETRAINED",
         "test_pretrained.py", "slow/test_wheel.py::test_it_writes"),
 
-    row("numpyGPT", "data from characters, words or BPE, by one command", "12_bpe 24_cli",
+    row("numpyGPT", "data from characters, words or BPE, by one command", "12_bpe 25_cli",
         "cli.Data bpe.CharTokenizer bpe.WordTokenizer bpe.BPETokenizer",
         "test_tokenizers.py", "test_cli.py::test_token_files", "test_cli.py::test_word_tokenizer",
         "parity/test_huggingface.py"),
-    row("numpyGPT", "commands to train, to sample and to plot", "24_cli",
+    row("numpyGPT", "commands to train, to sample and to plot", "25_cli",
         "cli.Train cli.Sample cli.Plot",
         "test_cli.py", "slow/test_shakespeare.py", "slow/test_wheel.py::test_it_trains"),
     row("numpyGPT", "backpropagation, optimizers and tokenizers explained",
@@ -85,7 +85,7 @@ ROWS = [
         "test_certificates.py", "test_cli.py::test_check_certifies"),
     row("numpyGPT", "optimizers raced, five seeds each", "10_optimizers", "optimizers.OPTIMIZERS",
         "parity/test_layers.py::*[optimizers"),
-    row("numpyGPT", "tokenizers compared at equal compute, in bits per byte", "27_scaling",
+    row("numpyGPT", "tokenizers compared at equal compute, in bits per byte", "28_scaling",
         "losses.bits",
         "test_scaling_chapter.py"),
 
@@ -97,7 +97,7 @@ ROWS = [
     row("Numpy-Transformer", "dropout", "04_activations", "activations.Dropout",
         "test_certificates.py::test_layers[Dropout", "test_training.py::test_dropout",
         "test_replicas.py::test_dropout"),
-    row("Numpy-Transformer", "text before and after training", "index 26_shakespeare",
+    row("Numpy-Transformer", "text before and after training", "index 27_shakespeare",
         "generate.stream",
         "test_pretrained.py::test_it_writes", "test_shakespeare_chapter.py",
         "slow/test_shakespeare.py::test_it_samples"),
@@ -105,11 +105,11 @@ ROWS = [
         "checkpoint.save checkpoint.load checkpoint.resume",
         "test_training.py::test_a_stopped", "test_training.py::test_a_flipped",
         "test_training.py::test_a_killed", "test_training.py::test_a_signal"),
-    row("Numpy-Transformer", "training on a text of one's own", "13_data 24_cli",
+    row("Numpy-Transformer", "training on a text of one's own", "13_data 25_cli",
         "data.load_text cli.Train",
         "test_data.py::test_text_files", "test_data.py::test_unusable",
         "test_cli.py::test_token_files"),
-    row("Numpy-Transformer", "a table of model sizes", "27_scaling", "", "test_scaling_chapter.py"),
+    row("Numpy-Transformer", "a table of model sizes", "28_scaling", "", "test_scaling_chapter.py"),
     row("Numpy-Transformer", "beam search with a length penalty", "17_generate",
         "generate.beam_search generate.length_factor",
         "test_generate.py::test_wide_beam", "test_generate.py::test_beam",
@@ -117,7 +117,7 @@ ROWS = [
     row("Numpy-Transformer", "top-k and nucleus sampling", "17_generate", "generate.truncate",
         "test_generate.py::test_truncate", "test_generate.py::test_sample"),
     row("Numpy-Transformer", "attention maps, in a notebook and by `numpygpt plot --attention`",
-        "14_transformer 26_shakespeare 24_cli",
+        "14_transformer 27_shakespeare 25_cli",
         "transformer.attention_maps transformer.plot_attention",
         "test_transformer_options.py::test_attention_maps",
         "test_transformer_options.py::test_a_picture", "test_cli.py::test_attention"),
@@ -125,26 +125,26 @@ ROWS = [
         *(f"test_transformer_options.py::{name}"
           for name in ("test_recomput", "test_forgetting", "test_a_recomputed")),
         "test_autograd.py::test_the_whole_gpt*[*recompute"),
-    row("Numpy-Transformer", "data parallelism", "22_replicas 23_ranks",
+    row("Numpy-Transformer", "data parallelism", "23_replicas 24_ranks",
         "replicas.Replicas ranks.Ranks",
         "test_replicas.py", "test_mpi_units.py", "slow/test_mpi.py"),
-    row("Numpy-Transformer", "BERT", "29_bert", "",
+    row("Numpy-Transformer", "BERT", "30_bert", "",
         "test_bert.py", "test_transformer_options.py::test_without",
         "test_transformer_options.py::test_gradients_both"),
-    row("Numpy-Transformer", "a vision transformer", "30_vit", "", "test_vit.py"),
-    row("Numpy-Transformer", "fine-tuning with frozen layers", "28_finetune", "",
+    row("Numpy-Transformer", "a vision transformer", "31_vit", "", "test_vit.py"),
+    row("Numpy-Transformer", "fine-tuning with frozen layers", "29_finetune", "",
         "test_finetune.py", "test_cli.py::test_a_run_starts_from_another"),
 
-    row("numpygrad", "an engine with every operation of a GPT", "engine 18_autograd",
+    row("numpygrad", "an engine with every operation of a GPT", "18_engine 19_autograd",
         "engine.Tensor engine.apply engine.operation",
         *(f"test_autograd.py::test_{name}"
           for name in ("an_operation", "a_layer", "the_embedding", "errors", "ignored")),
         "parity/test_engine.py::test_value"),
-    row("numpygrad", "a GPT on the engine", "18_autograd",
+    row("numpygrad", "a GPT on the engine", "19_autograd",
         "autograd.gpt_loss autograd.tape_gradients",
         "test_autograd.py::test_the_whole_gpt", "test_autograd.py::test_one_step",
         "parity/test_engine.py::test_the_whole_gpt", "parity/test_engine.py::test_nano"),
-    row("numpygrad", "the nano model trained on it, and what that costs", "18_autograd",
+    row("numpygrad", "the nano model trained on it, and what that costs", "19_autograd",
         "engine.tensors",
         "test_autograd.py::test_nano", "test_autograd.py::test_training"),
     row("numpygrad", "modules and optimizers of its own", "01_module 10_optimizers",
@@ -152,27 +152,27 @@ ROWS = [
         "test_autograd.py::test_gradients_land", "test_certificates.py::test_the_whole_gpt",
         "parity/test_gpt.py"),
 
-    row("numpy2gpt", "backward in the order of generations", "engine", "engine.walk engine.Creator",
+    row("numpy2gpt", "backward in the order of generations", "18_engine", "engine.walk engine.Creator",
         *(f"test_autograd.py::test_{name}" for name in ("order", "a_deep", "every_wrong"))),
-    row("numpy2gpt", "weak references: memory is free without the cycle collector", "engine",
+    row("numpy2gpt", "weak references: memory is free without the cycle collector", "18_engine",
         "engine.Creator",
         "test_autograd.py::test_nothing_is_held", "test_autograd.py::test_a_released"),
-    row("numpy2gpt", "`no_grad`", "engine", "engine.no_grad", "test_autograd.py::test_no_grad"),
-    row("numpy2gpt", "tensors with names", "engine", "engine.Tensor",
+    row("numpy2gpt", "`no_grad`", "18_engine", "engine.no_grad", "test_autograd.py::test_no_grad"),
+    row("numpy2gpt", "tensors with names", "18_engine", "engine.Tensor",
         "test_autograd.py::test_dot_needs"),
-    row("numpy2gpt", "gradients that add up, and gradients of gradients", "engine 18_autograd",
+    row("numpy2gpt", "gradients that add up, and gradients of gradients", "18_engine 19_autograd",
         "engine.grad",
         *(f"test_autograd.py::test_{name}"
           for name in ("gradients_acc", "higher", "hessian", "gradients_of")),
         "parity/test_engine.py::test_second"),
-    row("numpy2gpt", "graphs drawn as DOT, PNG, SVG and PDF, in brief or verbose", "19_graphs",
+    row("numpy2gpt", "graphs drawn as DOT, PNG, SVG and PDF, in brief or verbose", "20_graphs",
         "graphs.plot_graph graphs.dot_source",
         *(f"test_autograd.py::test_{name}"
           for name in ("pictures", "dot", "the_colours", "goldstein"))),
-    row("numpy2gpt", "a clear error where Graphviz is missing", "19_graphs", "",
+    row("numpy2gpt", "a clear error where Graphviz is missing", "20_graphs", "",
         "test_autograd.py::test_dot_needs"),
 
-    row("Speed", "seven settings of these systems, timed here beside cited figures", "20_cost",
+    row("Speed", "seven settings of these systems, timed here beside cited figures", "21_cost",
         "cost.step_flops",
         "test_benchmarks.py"),
 ]
@@ -246,7 +246,7 @@ class Recorder:
 
 def pytest_addoption(parser):
     parser.addoption("--evidence", action="store_true",
-                     help="store how the tests came out, for chapter 31")
+                     help="store how the tests came out, for chapter 32")
 
 
 def pytest_configure(config):
