@@ -438,8 +438,8 @@ def test_no_gradient_passes_a_cache():
 
 
 def test_a_cache_holds_what_it_was_made_for():
-    cache = KVCache(1, 1, 3, 1, np.float64)
-    assert cache.k.dtype == cache.v.dtype == np.float64
+    cache = KVCache(1, 1, 3, 1, np.float32)
+    assert cache.k.dtype == cache.v.dtype == np.float32
     k, v = np.array([[[[1.], [2]]]]), np.array([[[[10.], [20]]]])
     assert [a[0, 0, :, 0].tolist() for a in cache.append(k, v)] == [[1, 2], [10, 20]]
     with pytest.raises(ValueError, match="holds 3 positions; 4 are needed"): cache.append(k, v)
