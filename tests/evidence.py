@@ -152,7 +152,8 @@ ROWS = [
         "test_autograd.py::test_gradients_land", "test_certificates.py::test_the_whole_gpt",
         "parity/test_gpt.py"),
 
-    row("numpy2gpt", "backward in the order of generations", "18_engine", "engine.walk engine.Creator",
+    row("numpy2gpt", "backward in the order of generations", "18_engine",
+        "engine.walk engine.Creator",
         *(f"test_autograd.py::test_{name}" for name in ("order", "a_deep", "every_wrong"))),
     row("numpy2gpt", "weak references: memory is free without the cycle collector", "18_engine",
         "engine.Creator",
