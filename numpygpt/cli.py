@@ -374,11 +374,9 @@ def parse(argv: list[str]) -> Command:
         return tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="numpygpt",
                                                     args=argv or ["--help"])
     name, rest, given = argv[0], argv[1:], flags(argv[1:])
-    start: dict[str, Any] = {}
-    if name == "train":
-        start = dict(default=Train.of(preset_in(rest)))
-        if {"--init-from", "--preset"} & given == {"--init-from"}:
-            start["default"].train = TrainConfig()
+    start: dict[str, Any] = {"default": Train.of(preset_in(rest))} if name == "train" else {}
+    if start and {"--init-from", "--preset"} & given == {"--init-from"}:
+        start["default"].train = TrainConfig()
     command = tyro.cli(COMMANDS[name], prog=f"numpygpt {name}", args=rest, **start)
     command.given = given
     return command
