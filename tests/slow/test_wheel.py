@@ -36,8 +36,31 @@ def test_no_notebook_no_torch_no_plots(python):
 def test_import_is_light(python):
     code = "import time; t = time.perf_counter(); import numpygpt; print(time.perf_counter() - t)"
     print("import numpygpt:", sorted(float(ask(python, code)) for _ in range(5))[2], "s")
+    code = code.replace("import numpygpt;", "from numpygpt import GPT;")
+    print("from numpygpt import GPT:", sorted(float(ask(python, code)) for _ in range(5))[2], "s")
     code = "import sys, numpygpt; print('torch' in sys.modules, 'matplotlib' in sys.modules)"
     assert ask(python, code).split() == ["False", "False"]
+
+
+def test_the_same_mistakes_are_found_and_caught(python):
+    "Where there is no checkout, they are read from the chapters in the package"
+    code = ("from numpygpt import LayerNorm, kill_table, wrongs; import numpy as np; "
+            "print(len(wrongs())); print(kill_table(LayerNorm(7), np.random.rand(2, 3, 7)))")
+    count, head, right, *rows = ask(python, code).splitlines()
+    from numpygpt.gradcheck import wrongs
+    from numpygpt.layernorm import LayerNorm
+    assert int(count) == len(wrongs()) >= 155
+    assert "caught" not in right and len(rows) == len(wrongs(LayerNorm))
+    assert all("caught" in row for row in rows if not row.startswith("eps outside"))
+
+
+def test_the_chapters_come_along(python, tmp_path):
+    command = [python.parent / "numpygpt", "notebooks", tmp_path / "mine"]
+    subprocess.run(command, check=True, capture_output=True)
+    here = {p.name for p in (ROOT / "nbs").glob("*.ipynb")}
+    assert {p.name for p in (tmp_path / "mine").glob("*.ipynb")} == here
+    code = "from numpygpt.course import stored; print(stored('softmax.npz').stat().st_size > 0)"
+    assert ask(python, code).strip() == "True"
 
 
 def test_it_writes_straight_after_installation(python, tmp_path):
@@ -46,9 +69,9 @@ def test_it_writes_straight_after_installation(python, tmp_path):
     assert len(text.strip("\n")) > 20 // 2
 
 
-def test_the_source_archive_has_the_model(tmp_path):
+def test_the_source_archive_has_model_and_chapters(tmp_path):
     copy = tmp_path / "copy"                        # a build leaves things beside its source
-    left_out = shutil.ignore_patterns(".*", "_docs", "_proc", "runs", "nbs", "*.egg-info", "build",
+    left_out = shutil.ignore_patterns(".*", "_docs", "_proc", "runs", "*.egg-info", "build",
                                       "__pycache__")
     shutil.copytree(ROOT, copy, ignore=left_out)
     code = f"from setuptools import build_meta; print(build_meta.build_sdist({str(tmp_path)!r}))"
@@ -58,6 +81,9 @@ def test_the_source_archive_has_the_model(tmp_path):
         names = {name.partition("/")[2] for name in archive.getnames()}
     for name in ("model.safetensors", "tokenizer.json", "train.json"):
         assert f"numpygpt/pretrained/{name}" in names
+    for path in (ROOT / "nbs").glob("*.ipynb"): assert f"numpygpt/chapters/{path.name}" in names
+    assert "numpygpt/chapters/stored/results.json" in names
+    assert not any(name.startswith("nbs/") for name in names)
 
 
 def test_it_trains_and_writes(python, tmp_path):
