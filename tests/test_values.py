@@ -28,12 +28,14 @@ from numpygpt.embedding import (Embedding, Position, Unembedding, check_rows, sc
 from numpygpt.generate import (beam_search, distribution, extend, generate, penalise, pieces,
                                sample, stream, truncate)
 from numpygpt.layernorm import LayerNorm, RMSNorm, row_mean
+from numpygpt.linear import Linear
 from numpygpt.losses import bits, cross_entropy, mae, mse, perplexity
 from numpygpt.module import Flat, Module
 from numpygpt.optimizers import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.rope import angles, half_split_order, rotate
-from numpygpt.training import Run, TrainConfig, fit, train_step
-from numpygpt.transformer import GPT, GPTConfig
+from numpygpt.training import (PRESETS, Run, TrainConfig, accumulate, evaluate, first_nonfinite,
+                               fit, make_optimizer, micro_batch_size, scheduled, spread, train_step)
+from numpygpt.transformer import ACTIVATIONS, GPT, NORMS, GPTConfig, attention_maps, check_ids
 
 
 def near(found, wanted): np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-15)
@@ -1009,3 +1011,276 @@ def test_a_text_shorter_than_a_phase_is_one_window():
 def test_a_context_that_was_seen_once_counts():
     "Both tokens have 1/2 as unigrams; after 0 came one token, once: (1 + 1/2)/(1 + 1)"
     near(ngram_bits([0, 1], [0, 1], 2, 2), (1 - math.log2(3 / 4)) / 2)
+
+
+# The model and its training
+
+def test_defaults_of_the_shape():
+    assert vars(GPTConfig()) == dict(
+        vocab_size=65, context=64, n_layer=4, n_embd=128, n_head=4, n_kv_head=4, n_hidden=512,
+        activation="gelu", norm="layernorm", position="rope", tied=False, attn_bias=False,
+        mlp_bias=True, dropout=0.0, dropout_at=("embd", "attn", "mlp"), rope_base=10000.0,
+        causal=True, recompute=False)
+    open_ends = GPTConfig(n_embd=24, n_head=6)
+    assert (open_ends.n_kv_head, open_ends.n_hidden) == (6, 96)
+
+
+def test_defaults_of_the_training():
+    assert vars(TrainConfig()) == dict(
+        steps=2000, batch_size=12, micro_batch=0, optimizer="adamw", lr=1e-3, schedule="cosine",
+        warmup=100, floor=0.1, beta1=0.9, beta2=0.99, weight_decay=0.1, clip=1.0, eval_every=250,
+        eval_batches=0, save_every=500, seed=1337, freeze=())
+
+
+def test_recipes_are_those_of_the_books():
+    shakespeare = dict(vocab_size=512, context=128, n_layer=4)
+    models = {
+        "tiny": dict(context=192, n_layer=2, n_embd=64, n_head=2),
+        "nano": dict(context=64, n_layer=4, n_embd=128, n_head=4),
+        "shakespeare": shakespeare | dict(n_embd=256, n_head=8, n_kv_head=4, n_hidden=1024,
+                                          dropout=0.1, dropout_at=("mlp",)),
+        "pretrained": shakespeare | dict(n_embd=96, n_head=4, n_hidden=320, tied=True)}
+    trainings = {
+        "tiny": dict(steps=1800, batch_size=3, lr=0.012, warmup=180, floor=0.0, eval_every=300,
+                     eval_batches=30),
+        "nano": dict(steps=2000, batch_size=12, lr=0.001),
+        "shakespeare": dict(steps=1596, batch_size=32, lr=0.001, eval_every=100, save_every=400),
+        "pretrained": dict(steps=4536, batch_size=8, lr=0.003, warmup=200, floor=0.05,
+                           eval_every=504, save_every=0)}
+    assert {name: p.model for name, p in PRESETS.items()} == models
+    assert {name: p.train for name, p in PRESETS.items()} == trainings
+    texts = {name: (p.data, p.tokenizer) for name, p in PRESETS.items()}
+    assert texts == {"tiny": ("tinyplays", "char"), "nano": ("shakespeare", "char"),
+                     "shakespeare": ("shakespeare", "bpe"), "pretrained": ("shakespeare", "bpe")}
+
+
+def test_names_of_activations_and_norms_mean_what_they_say():
+    for name, (value, both) in ACTIVATIONS.items():
+        assert value.__name__ == name and both.__name__.rstrip("s") == f"{name}_and_slope"
+    assert NORMS == {"layernorm": LayerNorm, "rmsnorm": RMSNorm}
+
+
+@pytest.mark.parametrize("bad, said", [
+    (dict(n_embd=100, n_head=8), "try 96 or 104"), (dict(n_embd=6, n_head=8), "try 8$"),
+    (dict(n_head=8, n_kv_head=3), r"try one of \[1, 2, 4, 8\]"),
+    (dict(n_embd=12, n_head=4), "n_embd / n_head (3) must be even: try n_embd 24"),
+    (dict(n_layer=0), "n_layer must be a whole number from 1 up, got 0"),
+    (dict(n_hidden=0), "n_hidden must be"), (dict(context=1.5), "context must be"),
+    (dict(dropout=1.0), "at least 0 and below 1, got 1.0"), (dict(dropout=-0.1), "got -0.1"),
+    (dict(dropout_at=("mlp", "head", "all")), r"got \['all', 'head'\]"),
+    (dict(activation="tanh"), "one of relu, gelu, gelu_exact, silu, swiglu; got 'tanh'"),
+    (dict(norm="none"), "norm must be"), (dict(position="alibi"), "position must be")])
+def test_shapes_that_do_not_fit(bad, said):
+    with pytest.raises(ValueError, match=said.replace("(3)", r"\(3\)")): GPTConfig(**bad)
+
+
+def test_shapes_at_the_edge_fit():
+    least = GPTConfig(vocab_size=1, context=1, n_layer=1, n_embd=1, n_head=1, position="none")
+    assert least.n_hidden == 4 and GPTConfig(dropout=0.999).dropout == 0.999
+    assert GPTConfig(n_embd=12, n_head=4, position="learned").n_embd == 12
+
+
+@pytest.mark.parametrize("bad", [
+    dict(steps=0), dict(batch_size=0), dict(batch_size=2.0), dict(micro_batch=-1), dict(warmup=-1),
+    dict(eval_every=-1), dict(eval_batches=-1), dict(save_every=-1), dict(seed=-1), dict(lr=-1e-9),
+    dict(lr=math.nan), dict(floor=1.01), dict(floor=-0.01), dict(beta1=1.01), dict(beta2=1.01),
+    dict(beta1=-0.01), dict(weight_decay=-0.1), dict(clip=-0.1), dict(optimizer="lion"),
+    dict(schedule="linear")])
+def test_recipes_out_of_range(bad):
+    name, = bad
+    with pytest.raises(ValueError, match=f"^{name} must"): TrainConfig(**bad)
+
+
+def test_recipes_at_the_edge_of_their_range():
+    TrainConfig(steps=1, batch_size=1, micro_batch=0, warmup=0, eval_every=0, eval_batches=0,
+                save_every=0, seed=0, lr=0.0, floor=0.0, weight_decay=0.0, clip=0.0, beta1=0.0)
+    TrainConfig(floor=1.0, lr=1e9, weight_decay=10.0, clip=1e9)
+
+
+def test_initial_weights_have_the_spread_of_gpt2():
+    "0.02, and of what is added to the stream 0.02 / sqrt(2 L); n numbers say so to 1/sqrt(2n)"
+    c = GPTConfig(vocab_size=300, n_layer=8, n_embd=192, n_head=4, activation="swiglu",
+                  n_hidden=250)
+    weights = GPT(c, np.random.default_rng(0)).named_parameters()
+    for path, w in weights.items():
+        if w.ndim < 2 or path == "emb.W": continue
+        std = 0.02 / 4 if path.endswith(("attn.o.W", "mlp.down.W")) else 0.02
+        assert abs(w.std() / std - 1) < 4 / math.sqrt(2 * w.size), path
+
+
+def test_dropout_stands_where_it_is_named():
+    for at in ((), ("embd",), ("attn",), ("mlp", "embd")):
+        c = GPTConfig(n_embd=8, n_head=2, n_layer=2, dropout=0.25, dropout_at=at)
+        m = GPT(c, np.random.default_rng(0))
+        found = [("embd", m.drop)]
+        for b in m.blocks: found += [("attn", b.drop1), ("mlp", b.drop2)]
+        assert [d.p for _, d in found] == [0.25 * (place in at) for place, _ in found]
+        assert all(d.rng is m.drop.rng for _, d in found)
+
+
+def test_each_purpose_draws_from_its_own_child_of_the_seed():
+    "As numpy's spawn makes them: initial weights, order of the data, dropout, sampling"
+    tokens = np.arange(200) % 7
+    run = Run(GPTConfig(vocab_size=7, context=4, n_layer=1, n_embd=8, n_head=2),
+              TrainConfig(seed=5), Dataset(tokens, tokens, None))
+    init, data, dropout, sample = np.random.default_rng(5).spawn(4)
+    weights = run.model.named_parameters()
+    for path, w in GPT(run.model.config, init, dropout).named_parameters().items():
+        assert (w == weights[path]).all()
+    assert run.loader.seed == data.integers(2**31)
+    assert run.dropout_rng.bit_generator.state == dropout.bit_generator.state
+    assert run.sample_rng.bit_generator.state == sample.bit_generator.state
+    own = GPT(run.model.config, r := np.random.default_rng(3)).drop.rng
+    assert own.random() == np.random.default_rng(3).spawn(1)[0].random() and r is not own
+
+
+def test_positions_are_turned_by_the_base_and_added_from_the_start():
+    c = GPTConfig(vocab_size=5, context=6, n_embd=12, n_head=2, n_layer=1, rope_base=50.0)
+    cos, sin = GPT(c, np.random.default_rng(0)).rope
+    assert (cos == angles(6, 6, 50.0)[0]).all() and (sin == angles(6, 6, 50.0)[1]).all()
+    c = GPTConfig(vocab_size=5, context=6, n_embd=12, n_head=2, n_layer=1, position="sinusoidal")
+    m, ids = GPT(c, np.random.default_rng(0)).eval(), np.array([[3, 1, 4, 2]])
+    assert m.rope is None and (m.table == sinusoidal(6, 12)).all()
+    x = m.emb(ids) + sinusoidal(6, 12)[:4].astype("f4")
+    near(m(ids), m.head(m.norm(m.blocks[0](x))))
+    cache, whole = m.new_cache(), m(ids)
+    parts = [m(ids[:, :3], cache), m(ids[:, 3:], cache)]
+    np.testing.assert_allclose(np.concatenate(parts, 1), whole, atol=1e-6)
+    k = cache[0].k
+    assert cache[0].length == 4 and k.shape == (1, 2, 6, 6) and k.dtype == np.float32
+
+
+@pytest.mark.parametrize("ids, start, said", [
+    (np.zeros((2, 6), int), 0, None), (np.zeros((2, 2), int), 4, None),
+    (np.full((1, 1), 10), 0, None), (np.zeros((1, 1), np.uint8), 0, None),
+    (np.zeros((2, 7), int), 0, "context is 6 tokens, and 7 came"),
+    (np.zeros((2, 3), int), 4, "context is 6 tokens, and 7 came: keep the last 6"),
+    (np.full((1, 1), 11), 0, "from 0 to 10, got 11 to 11"),
+    (np.full((1, 1), -1), 0, "got -1 to -1"), (np.zeros(3, int), 0, "shape"),
+    (np.zeros((1, 1, 1), int), 0, "shape"), (np.zeros((1, 2)), 0, "integers, got float64"),
+    (np.zeros((1, 2), bool), 0, "integers, got bool"),
+    (np.zeros((1, 0), int), 0, "at least one token")])
+def test_which_ids_a_model_reads(ids, start, said):
+    c = GPTConfig(vocab_size=11, context=6)
+    if said is None: return check_ids(ids, c, start)
+    with pytest.raises(ValueError, match=said): check_ids(ids, c, start)
+
+
+def test_rates_by_hand():
+    def at(i, val=(), **kw):
+        return scheduled(TrainConfig(**dict(steps=91, lr=2.0, warmup=10) | kw), i, val)
+    near([at(0), at(4), at(9)], [0.2, 1.0, 2.0])             # warm-up: (i + 1) / 10
+    near([at(10), at(50), at(90)], [2.0, 1.1, 0.2])          # cosine, its half, down to a tenth
+    near([at(i, schedule="constant") for i in (4, 10, 89)], [1.0, 2.0, 2.0])
+    near([at(i, schedule="step") for i in (29, 30, 59, 60)], [2.0, 0.6, 0.6, 0.2])
+    near(at(60, schedule="step", floor=0.0), 0.18)           # 2 times 0.3 squared, from a third on
+    near(at(1, schedule="step", steps=2, warmup=0), 0.6)
+    stuck = [(i, 1.0) for i in range(7)]
+    near([at(20, stuck[:n], schedule="plateau") for n in (0, 3, 4, 7)], [2.0, 2.0, 1.0, 0.5])
+    near(at(20, stuck, schedule="plateau", floor=0.5), 1.0)
+    near(at(4, stuck, schedule="plateau"), 0.5)              # the lower of the two
+
+
+def test_the_optimizer_gets_the_numbers_of_the_recipe():
+    flat = Flat(Linear(3, 2, np.random.default_rng(0)))
+    for name, kind in (("sgd", SGD), ("adam", Adam), ("adamw", AdamW)):
+        c = TrainConfig(optimizer=name, lr=0.5, beta1=0.7, beta2=0.8, weight_decay=0.3)
+        memory = dict(momentum=0.7) if name == "sgd" else dict(betas=(0.7, 0.8))
+        made, plain = make_optimizer(flat, c), kind(flat, 0.5, **memory, weight_decay=0.3)
+        assert type(made) is kind
+        number = lambda o: {k: v for k, v in vars(o).items() if isinstance(v, (int, float, tuple))}
+        assert number(made) == number(plain)
+
+
+def test_two_megabytes_of_the_widest_array():
+    size = lambda F, T: micro_batch_size(GPTConfig(n_embd=8, n_head=2, n_hidden=F, context=T))
+    assert [size(512, 64), size(1024, 128), size(1 << 19, 1), size(1 << 19, 2), size(3, 5)] == [
+        16, 4, 1, 1, (1 << 19) // 15]                        # float32: 2 MB are 2^19 numbers
+
+
+def test_a_validation_is_the_mean_over_its_windows():
+    "By one window at a time, with batches and micro-batches of unequal size"
+    c = GPTConfig(vocab_size=7, context=4, n_layer=1, n_embd=8, n_head=2, dropout=0.5)
+    m, tokens = GPT(c, np.random.default_rng(0)), np.random.default_rng(1).integers(0, 7, 47)
+    def loss(window):
+        ids = tokens[4 * window:4 * window + 5]
+        return float(cross_entropy(m.eval()(ids[None, :-1]), ids[None, 1:])[0])
+    assert len(tokens) - 4 == 43                             # starts of windows: 0, 4, ... 40
+    for size, batches, windows in ((3, 0, range(11)), (20, 0, range(11)), (3, 2, (0, 1, 2, 9, 10)),
+                                   (3, 1, (0, 1, 2)), (3, 9, range(11))):
+        wanted = np.mean([loss(w) for w in windows])
+        m.train()
+        assert abs(evaluate(m, tokens, size, batches) - wanted) < 1e-6 and m.training
+        assert abs(evaluate(m.eval(), tokens, size, batches) - wanted) < 1e-6 and not m.training
+    assert signature(evaluate).parameters["batch_size"].default == 12
+    assert [b.tolist() for b in spread(5, 2)] == [[0, 1], [2, 3], [4]]
+    assert [b.tolist() for b in spread(10, 2, 3)] == [[0, 1], [4, 5], [8, 9]]
+    assert len(spread(10, 2, 5)) == len(spread(10, 2, 6)) == len(spread(9, 2)) == 5
+
+
+def test_the_loss_of_a_batch_counts_what_counts():
+    c = GPTConfig(vocab_size=7, context=4, n_layer=1, n_embd=8, n_head=2)
+    m, (x, y) = GPT(c, np.random.default_rng(0)), np.random.default_rng(1).integers(0, 7, (2, 5, 4))
+    y[0, :2], y[3] = -1, -1
+    each = [float(cross_entropy(m(x[i:i+1, :t+1])[:, t], y[i, t:t+1])[0])
+            for i in range(5) for t in range(4) if y[i, t] != -1]
+    for n in (None, 1, 2, 3, 5): assert abs(float(accumulate(m, x, y, n)) - np.mean(each)) < 1e-6
+
+
+def test_a_step_says_what_it_did(monkeypatch):
+    tokens = np.arange(300) % 7
+    c = GPTConfig(vocab_size=7, context=4, n_layer=1, n_embd=8, n_head=2)
+    recipe = dict(optimizer="sgd", beta1=0.0, weight_decay=0.0, schedule="constant", warmup=2,
+                  lr=0.5)
+    for clip, seconds in ((0.0, 2.0), (0.01, 0.5)):
+        run = Run(c, TrainConfig(**recipe, batch_size=3, clip=clip), Dataset(tokens, tokens, None))
+        clock = iter([10.0, 10.0 + seconds])
+        monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+        before = run.flat.w.copy()
+        step = train_step(run)
+        monkeypatch.undo()
+        assert (step.index, step.lr, step.val_loss) == (1, 0.25, None) and run.index == 1
+        assert step.tokens_per_s == 12 / seconds and abs(step.loss - math.log(7)) < 0.1
+        assert step.grad_norm > 0.1                          # as it was before it was clipped
+        moved = np.linalg.norm(run.flat.w - before)
+        assert abs(moved / (0.25 * (clip or step.grad_norm)) - 1) < 1e-4
+
+
+@pytest.mark.parametrize("steps, every, wanted", [
+    (5, 2, [2, 4, 5]), (4, 2, [2, 4]), (3, 0, [3]), (3, 9, [3])])
+def test_when_a_run_is_validated(steps, every, wanted):
+    tokens = np.arange(100) % 7
+    c = GPTConfig(vocab_size=7, context=4, n_layer=1, n_embd=8, n_head=2)
+    run = Run(c, TrainConfig(steps=steps, eval_every=every, batch_size=3, eval_batches=2),
+              Dataset(tokens, tokens, None))
+    seen = list(fit(run))
+    assert [s.index for s in seen] == list(range(1, steps + 1)) and not list(fit(run))
+    assert [s.index for s in seen if s.val_loss is not None] == wanted
+    assert [i for i, _ in run.val_losses] == wanted
+    assert run.val_losses[-1][1] == seen[-1].val_loss == evaluate(run.model, tokens, 3, 2)
+
+
+def test_the_first_number_that_is_none_is_found():
+    c = GPTConfig(vocab_size=7, context=4, n_layer=1, n_embd=8, n_head=2)
+    m, ids, call = GPT(c, np.random.default_rng(0)), np.zeros((1, 4), int), Module.__call__
+    assert first_nonfinite(m, ids) == "the loss alone"
+    m.blocks[0].mlp.up.dW[0, 0] = m.head.dW[0, 0] = math.inf
+    assert first_nonfinite(m, ids) == "the gradient of head.W"   # the nearest to the loss
+    m.norm.g[:] = 3e38
+    with np.errstate(all="ignore"):
+        assert first_nonfinite(m, ids) == "the output of norm (LayerNorm)"
+    m.forward = lambda ids: np.array(np.nan)
+    assert first_nonfinite(m, ids) == "the output of the model (GPT)"
+    m.emb.W[0, 0] = np.nan
+    assert first_nonfinite(m, ids) == "the weights emb.W" and Module.__call__ is call
+
+
+def test_attention_maps_of_a_model_with_uniform_heads():
+    "Queries of zero see all that came before alike"
+    c = GPTConfig(vocab_size=7, context=5, n_layer=2, n_embd=8, n_head=4, n_kv_head=2)
+    m = GPT(c, np.random.default_rng(0))
+    for b in m.blocks: b.attn.q.W[:] = 0
+    maps = attention_maps(m, np.zeros((3, 5), int))
+    assert maps.shape == (2, 3, 4, 5, 5)
+    alike = np.tril(np.ones((5, 5))) / np.arange(1, 6)[:, None]
+    np.testing.assert_allclose(maps, np.broadcast_to(alike, maps.shape), rtol=1e-6)
