@@ -179,3 +179,15 @@ def test_a_file_is_no_folder(tmp_path):
     target.write_text("a file", encoding="utf-8")
     with pytest.raises(NotADirectoryError, match="name a folder"): copy_chapters(target)
     assert target.read_text(encoding="utf-8") == "a file"
+
+
+def test_what_is_recorded_by_hand_takes_the_place_of_a_chapters():
+    "A chapter that imports what it breaks records its mistakes by hand as well: they count once"
+    first, *others = wrongs(Linear)
+    try:
+        code = wrong(Linear, first.name, "mine")(lambda self, dy: dy)
+        found = wrongs(Linear)
+    finally: WRONG.pop()
+    assert [w.name for w in found] == [*(w.name for w in others), first.name]
+    assert found[-1].code is code and found[-1].thought == "mine"
+    assert wrongs(Linear) == [first, *others]
