@@ -2,6 +2,7 @@
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,17 @@ def test_lines_fit_the_page(chapter):
     long = [(i, line) for i, source in chapter.cells() for line in source.splitlines()
             if len(line) > 100]
     assert not long
+
+
+@each_chapter
+def test_a_paragraph_is_one_line(chapter):
+    "Lists, tables, quotations and formulas have lines of their own"
+    own = re.compile(r"\s*([|#>*-]|\d+\.|\$|!|<|:|$)")
+    for cell in chapter.nb["cells"]:
+        if cell["cell_type"] != "markdown": continue
+        text = re.sub(r"\$\$.*?\$\$|```.*?```", "", "".join(cell["source"]), flags=re.S)
+        plain = [not own.match(line) for line in text.splitlines()]
+        assert not any(a and b for a, b in zip(plain, plain[1:])), cell["id"]
 
 
 def test_lines_of_scripts_and_tests_fit_too():
