@@ -50,6 +50,13 @@ def test_a_picture_keeps_spikes_and_validations(tmp_path, n):
     if n <= 40: assert kept == log
 
 
+def test_only_what_is_kept_is_parsed(tmp_path, monkeypatch):
+    write(tmp_path / "log", steps(5000))
+    parsed, loads = [], json.loads
+    monkeypatch.setattr(json, "loads", lambda line: parsed.append(line) or loads(line))
+    assert len(outline(tmp_path / "log")[0]) == len(parsed) < 3500
+
+
 def test_a_log_by_other_hands_and_one_that_grows(tmp_path):
     path, log = tmp_path / "log.jsonl", steps(900)
     lines = [json.dumps(asdict(s), sort_keys=True) for s in log]        # another order of the names

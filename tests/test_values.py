@@ -33,8 +33,9 @@ from numpygpt.losses import bits, cross_entropy, mae, mse, perplexity
 from numpygpt.module import Flat, Module
 from numpygpt.optimizers import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.rope import angles, half_split_order, rotate
-from numpygpt.training import (PRESETS, Run, TrainConfig, accumulate, evaluate, first_nonfinite,
-                               fit, make_optimizer, micro_batch_size, scheduled, spread, train_step)
+from numpygpt.training import (PRESETS, Run, Step, TrainConfig, accumulate, evaluate,
+                               first_nonfinite, fit, make_optimizer, micro_batch_size, scheduled,
+                               spread, train_step)
 from numpygpt.transformer import ACTIVATIONS, GPT, NORMS, GPTConfig, attention_maps, check_ids
 
 
@@ -1032,6 +1033,11 @@ def test_defaults_of_the_training():
         eval_batches=0, save_every=500, seed=1337, freeze=())
 
 
+def test_recipes_and_records_do_not_change():
+    for it in (GPTConfig(), TrainConfig(), Step(1, 2.0, 3.0, 4.0, 5.0), PRESETS["tiny"]):
+        with pytest.raises(AttributeError, match="cannot assign"): setattr(it, next(iter(vars(it))), 7)
+
+
 def test_recipes_are_those_of_the_books():
     shakespeare = dict(vocab_size=512, context=128, n_layer=4)
     models = {
@@ -1162,6 +1168,7 @@ def test_positions_are_turned_by_the_base_and_added_from_the_start():
     (np.zeros((1, 0), int), 0, "at least one token")])
 def test_which_ids_a_model_reads(ids, start, said):
     c = GPTConfig(vocab_size=11, context=6)
+    if said is None and start == 0: return check_ids(ids, c)
     if said is None: return check_ids(ids, c, start)
     with pytest.raises(ValueError, match=said): check_ids(ids, c, start)
 
@@ -1273,6 +1280,21 @@ def test_the_first_number_that_is_none_is_found():
     assert first_nonfinite(m, ids) == "the output of the model (GPT)"
     m.emb.W[0, 0] = np.nan
     assert first_nonfinite(m, ids) == "the weights emb.W" and Module.__call__ is call
+
+
+@pytest.mark.parametrize("loss, slope", [(math.nan, 1.0), (1.0, math.inf), (math.inf, math.nan)])
+def test_a_loss_or_a_gradient_that_is_not_finite_stops_the_step(loss, slope):
+    tokens = np.arange(100) % 7
+    run = Run(GPTConfig(vocab_size=7, context=4, n_layer=1, n_embd=8, n_head=2),
+              TrainConfig(batch_size=3), Dataset(tokens, tokens, None))
+    before = run.flat.w.copy()
+
+    def accumulate(x, y):
+        run.flat.dw[0] = slope
+        return loss
+    run.accumulate = accumulate
+    with pytest.raises(FloatingPointError, match=f"step 1: the loss is {loss} and"): train_step(run)
+    assert (run.flat.w == before).all() and run.index == run.optimizer.t == 0
 
 
 def test_attention_maps_of_a_model_with_uniform_heads():
