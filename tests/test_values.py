@@ -1035,7 +1035,8 @@ def test_defaults_of_the_training():
 
 def test_recipes_and_records_do_not_change():
     for it in (GPTConfig(), TrainConfig(), Step(1, 2.0, 3.0, 4.0, 5.0), PRESETS["tiny"]):
-        with pytest.raises(AttributeError, match="cannot assign"): setattr(it, next(iter(vars(it))), 7)
+        name = next(iter(vars(it)))
+        with pytest.raises(AttributeError, match="cannot assign"): setattr(it, name, 7)
 
 
 def test_recipes_are_those_of_the_books():
