@@ -1,4 +1,4 @@
-# The front door: what `from numpygpt import ...` knows. Each name stands here once, with its module.
+# The front door: what `from numpygpt import ...` knows, each name once, with its module.
 __version__: str
 
 from .attention import Attention as Attention, KVCache as KVCache
