@@ -2,7 +2,7 @@
 belongs to.
 
 python benchmarks/allreduce.py [--seconds S]
-starts mpiexec itself, writes nbs/stored/allreduce.json, which chapter 24 shows, and prints it.
+starts mpiexec itself, writes nbs/stored/allreduce.json, which chapter 26 shows, and prints it.
 Needs pip install "numpygpt[mpi]"."""
 import argparse
 import json

@@ -19,7 +19,7 @@ def chapter():
     "What the chapter on MNIST has defined by the time it has its function `train`, by name"
     matplotlib.use("agg")
     names = {}
-    for cell in nbformat.read(NBS / "26_mnist.ipynb", 4).cells:
+    for cell in nbformat.read(NBS / "32_mnist.ipynb", 4).cells:
         if cell.cell_type == "code": exec(cell.source, names)
         if "def train(" in cell.source: return names
 

@@ -3,7 +3,7 @@ what other NumPy systems need.
 
 python benchmarks/run.py [--quick] [--only NAME ...] [--threads N] [--seconds S] [--no-compile]
                          [--backend cupy] [--out FILE]
-writes benchmarks/results.json, which chapter 21 shows (results_cupy.json for a GPU), and prints it
+writes benchmarks/results.json, which chapter 23 shows (results_cupy.json for a GPU), and prints it
 as tables."""
 import argparse
 import json

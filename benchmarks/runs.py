@@ -137,7 +137,7 @@ def look(run, kind):   # kind: of each validation token
 
 
 def shakespeare(folder, workers):
-    """Chapter 27: the preset as the command line runs it, looked at six times,
+    """Chapter 33: the preset as the command line runs it, looked at six times,
     and the three usual samplers at its end"""
     run = cli.Train.of("shakespeare").new_run()
     kind, val = kinds(run.dataset), run.dataset.val
@@ -196,7 +196,7 @@ def best(rates): return min(rates, key=lambda pair: pair[1])[0]
 
 
 def sizes(folder, workers):   # one core, whatever `workers` says
-    """Chapter 28: the nano preset in four widths, 1,000 steps each,
+    """Chapter 34: the nano preset in four widths, 1,000 steps each,
     and once more with as many steps as a minute holds"""
     corpus, rows = load_text("shakespeare"), []
     dataset = Dataset.from_text(corpus, CharTokenizer.train(corpus))
@@ -239,7 +239,7 @@ def arms(corpus):
 
 
 def tokenizers(folder, workers):   # one core, whatever `workers` says
-    """Chapter 28: the nano body behind four tokenizers,
+    """Chapter 34: the nano body behind four tokenizers,
     with as many training steps as the same operations allow"""
     corpus, rows = load_text("shakespeare"), []
     for name, tokenizer, context, batch_size in arms(corpus):

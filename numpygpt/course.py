@@ -22,17 +22,19 @@ from typing import Any
 
 # %% ../nbs/course.ipynb #ecee2a4e
 PARTS = {
-    "Start": ("index", "course"),
+    "Start": ("index", "learn", "course"),
     "Ground": ("00_backend", "01_module", "02_gradcheck"),
     "Layers": ("03_linear", "04_activations", "05_losses", "06_embedding", "07_layernorm",
                "08_rope", "09_attention"),
-    "Learning": ("10_optimizers", "11_schedules", "12_bpe", "13_data"),
-    "The model": ("14_transformer", "15_training", "16_checkpoint", "17_generate"),
-    "Machinery": ("18_engine", "19_autograd", "20_graphs", "21_cost", "22_tiling",
-                  "23_replicas", "24_ranks", "25_cli"),
-    "Experiments": ("26_mnist", "27_shakespeare", "28_scaling", "29_finetune", "30_bert",
-                    "31_vit"),
-    "Reference": ("32_evidence", "api", "pytorch"),
+    "Learning": ("10_optimizers", "11_schedules", "12_bpe", "13_data", "14_texts", "15_shards"),
+    "The model": ("16_transformer", "17_training", "18_checkpoint", "19_generate"),
+    "Machinery": ("20_engine", "21_autograd", "22_graphs", "23_cost", "24_tiling",
+                  "25_replicas", "26_ranks"),
+    "In use": ("27_hub", "28_vocab", "29_packed", "30_lora", "31_cli"),
+    "Experiments": ("32_mnist", "33_shakespeare", "34_scaling", "35_finetune", "36_bert",
+                    "37_vit"),
+    "Reference": ("38_evidence", "api", "pytorch"),
+    "Behind the course": ("box", "diagnosis", "progress"),
 }
 
 # %% ../nbs/course.ipynb #60deef76

@@ -21,7 +21,7 @@ MASK = 47
 @pytest.fixture(scope="module")
 def chapter():
     "The functions `corrupt`, `mask` and `loop_mask`, from the cells of the chapter"
-    path = Path(__file__).resolve().parents[1] / "nbs" / "30_bert.ipynb"
+    path = Path(__file__).resolve().parents[1] / "nbs" / "36_bert.ipynb"
     nb, names = nbformat.read(path, 4), {"np": np, "MASK": MASK}
     for start in ("def corrupt(", "def loop_mask("):
         source = next(c.source for c in nb.cells if c.source.startswith(start))

@@ -1,4 +1,4 @@
-"Edge cases of chapter 17: samplers, the loop with its cache, beam search"
+"Edge cases of chapter 19: samplers, the loop with its cache, beam search"
 import subprocess
 import sys
 

@@ -1,4 +1,4 @@
-"""Chapter 28: its stored runs are those of the command that makes them, say what the chapter says,
+"""Chapter 34: its stored runs are those of the command that makes them, say what the chapter says,
 and its bill for a text is right where the answer is known"""
 import ast
 import json
@@ -41,7 +41,7 @@ def chapter():
     found = {"math": math, "BPETokenizer": BPETokenizer, "CharTokenizer": CharTokenizer,
              "WordTokenizer": WordTokenizer, "ngram_bits": ngram_bits}
     names = {"bits_per_byte", "unknown", "charge", "ceiling", "covered"}
-    for cell in nbformat.read(ROOT / "nbs" / "28_scaling.ipynb", 4).cells:
+    for cell in nbformat.read(ROOT / "nbs" / "34_scaling.ipynb", 4).cells:
         if cell.cell_type != "code": continue
         for node in ast.parse(cell.source).body:
             if isinstance(node, ast.FunctionDef) and node.name in names:
