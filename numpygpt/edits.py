@@ -274,27 +274,32 @@ def _equal(a: Any, b: Any) -> bool:
         return bool(a == b)
     except Exception: return False
 
-def _touched(numbers, right):
-    "The entries that differ from the right ones"
-    if not isinstance(right, dict) or not isinstance(numbers, dict): return frozenset()
-    return frozenset(k for k in right if not _equal(right[k], numbers.get(k)))
+def _differs(numbers, right):
+    "The entries that differ from the right ones, as bits"
+    if not isinstance(right, dict) or not isinstance(numbers, dict): return 0
+    return sum(1 << i for i, k in enumerate(right) if not _equal(right[k], numbers.get(k)))
 
 @dataclass
 class _Effect:
     "What one edit does by itself"
     edit: Edit
-    touched: frozenset      # the entries that it changes
-    hits: frozenset         # those of them that are the learner's then
+    touched: int      # the entries that it changes
+    misses: int       # the entries that are not the learner's then
 
-def _pairs(effects: list[_Effect], wrong: frozenset) -> Iterator[tuple[Edit, Edit]]:
+def _level(a, b, wrong):
+    "How well two edits fit: 0 best; above 2 they cannot be right"
+    if wrong & ~(a.touched | b.touched) or not a.touched | b.touched: return 3
+    if wrong and (a.touched | b.touched) & ~wrong: return 2
+    only = a.touched & ~b.touched & a.misses | b.touched & ~a.touched & b.misses
+    return 1 if wrong and only or not (a.touched and b.touched) else 0
+
+def _pairs(effects: list[_Effect], wrong: int) -> Iterator[tuple[Edit, Edit]]:
     "Pairs that could be the learner's program, the likeliest first"
-    if wrong: effects = [e for e in effects if e.touched <= wrong]
-    score = lambda p: (not (p[0].touched and p[1].touched), -len(p[0].hits | p[1].hits),
-                       p[0].edit.rank + p[1].edit.rank)
-    fits = lambda a, b: (not wrong or (a.touched | b.touched == wrong
-                         and a.touched - b.touched <= a.hits and b.touched - a.touched <= b.hits))
-    chosen = [(a, b) for a, b in combinations(effects, 2) if a.touched | b.touched and fits(a, b)]
-    for a, b in sorted(chosen, key=score): yield a.edit, b.edit
+    levels: list[list] = [[], [], [], []]
+    for a, b in combinations(effects, 2): levels[_level(a, b, wrong)].append((a, b))
+    rank = lambda p: (p[0].edit.rank + p[1].edit.rank, (p[0].misses & p[1].misses).bit_count())
+    for pairs in levels[:3]:
+        for a, b in sorted(pairs, key=rank): yield a.edit, b.edit
 
 # %% ../nbs/edits.ipynb #3707ba25
 def search(reference: Callable, run: Callable[[Callable], Any], same: Callable[[Any], bool],
@@ -307,14 +312,13 @@ def search(reference: Callable, run: Callable[[Callable], Any], same: Callable[[
     start, effects = time.monotonic(), list[_Effect]()
     try: program, right = Program(reference), run(reference)
     except (OSError, TypeError, SyntaxError): return None
-    limit, wrong = min(1.0, 0.05 + 5 * (time.monotonic() - start)), _touched(theirs, right)
+    limit, wrong = min(1.0, 0.05 + 5 * (time.monotonic() - start)), _differs(theirs, right)
     left = lambda: start + seconds - time.monotonic()
     for edit in program.edits():
         if left() < 0: return None
         if (numbers := _tried(program, [edit], run, limit)) is None: continue
         if same(numbers): return edit.words
-        touched = _touched(numbers, right)
-        effects.append(_Effect(edit, touched, touched - _touched(numbers, theirs)))
+        effects.append(_Effect(edit, _differs(numbers, right), _differs(numbers, theirs)))
     for pair in _pairs(effects, wrong):
         if left() < 0: return None
         if (numbers := _tried(program, pair, run, limit)) is not None and same(numbers):

@@ -57,7 +57,7 @@ class Embedding(Module):
 
     def backward(self, dy: Array) -> None:                   # (..., C); ids have no gradient
         ids, = self.saved()
-        scatter_add(self.dW, ids.reshape(-1), rows(dy))
+        if not self.frozen: scatter_add(self.dW, ids.reshape(-1), rows(dy))
 
 # %% ../nbs/06_embedding.ipynb #82e4fb32
 class Unembedding(Module):
@@ -66,14 +66,15 @@ class Unembedding(Module):
         self.emb = emb
 
     def forward(self, x: Array) -> Array:                    # (..., C)
-        self.save(x)
+        self.save(None if self.emb.frozen else x)
         y = rows(x) @ self.emb.W.T
         return y.reshape(*x.shape[:-1], len(self.emb.W))     # (..., V)
 
     def backward(self, dy: Array) -> Array:                  # (..., V)
         x, = self.saved()
-        self.emb.dW += rows(dy).T @ rows(x)                  # the head's share of the one gradient
-        return (rows(dy) @ self.emb.W).reshape(x.shape)      # (..., C)
+        if not self.emb.frozen:
+            self.emb.dW += rows(dy).T @ rows(x)              # the head's share of the one gradient
+        return (rows(dy) @ self.emb.W).reshape(*dy.shape[:-1], -1)          # (..., C)
 
 # %% ../nbs/06_embedding.ipynb #cf6e5abf
 class Position(Module):
@@ -98,7 +99,7 @@ class Position(Module):
 
     def backward(self, dy: Array) -> Array:                  # (..., T, C)
         start, T = self.saved()
-        self.dW[start:start + T] += dy.reshape(-1, *dy.shape[-2:]).sum(0)
+        if not self.frozen: self.dW[start:start + T] += dy.reshape(-1, *dy.shape[-2:]).sum(0)
         return dy
 
 # %% ../nbs/06_embedding.ipynb #90b550e2

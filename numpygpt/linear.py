@@ -26,13 +26,14 @@ class Linear(Module):
         if bias: self.param(b=xp.zeros(n_out))
 
     def forward(self, x: Array) -> Array:                    # (..., n_in)
-        self.save(x)
+        self.save(None if self.frozen else x)
         y = rows(x) @ self.W
         if self.bias: y += self.b
         return y.reshape(*x.shape[:-1], -1)                  # (..., n_out)
 
     def backward(self, dy: Array) -> Array:                  # (..., n_out)
         x, = self.saved()
-        self.dW += rows(x).T @ rows(dy)
-        if self.bias: self.db += rows(dy).sum(0)
-        return (rows(dy) @ self.W.T).reshape(x.shape)        # (..., n_in)
+        if not self.frozen:
+            self.dW += rows(x).T @ rows(dy)
+            if self.bias: self.db += rows(dy).sum(0)
+        return (rows(dy) @ self.W.T).reshape(*dy.shape[:-1], len(self.W))   # (..., n_in)

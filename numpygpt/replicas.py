@@ -83,7 +83,7 @@ def replica(flat: Flat, dw: Array) -> Module:
     own = model.named_parameters(), model.named_gradients()
     keep: dict[int, Any] = {id(a): a for named in own for a in named.values()}
     twin, dws = copy.deepcopy(model, keep), flat.views(dw)
-    for path, owner, name in twin.slots(): setattr(owner, "d" + name, dws[path])
+    for path, owner, name in twin.slots(frozen=False): setattr(owner, "d" + name, dws[path])
     return twin
 
 def rehome(flat: Flat, w: Array, dw: Array) -> None:
@@ -92,7 +92,7 @@ def rehome(flat: Flat, w: Array, dw: Array) -> None:
     w[:], dw[:] = flat.w, flat.dw
     flat.w, flat.dw = w, dw
     ws, dws = flat.views(w), flat.views(dw)
-    for path, owner, name in flat.model.slots():
+    for path, owner, name in flat.model.slots(frozen=False):
         setattr(owner, name, ws[path])
         setattr(owner, "d" + name, dws[path])
 
