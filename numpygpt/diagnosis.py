@@ -122,11 +122,10 @@ def _said(formula, ratio):
     if ratio == "0": return f"{formula} is missing"
     if ratio == "-1": return f"{formula} has the wrong sign"
     name, sign = ratio.lstrip("-"), ", and of the wrong sign" if ratio.startswith("-") else ""
-    for form, says in (("{}", "a sum where a mean belongs"), ("1/{}", "a mean where a sum belongs")):
-        size = name.removeprefix("1/")
-        if size.isalpha() and name == form.format(size):
-            return f"{formula} is {name} times what it should be{sign}: {says}"
-    return f"{formula} is {ratio} times what it should be"
+    size = name.removeprefix("1/")
+    if not size.isalpha(): return f"{formula} is {ratio} times what it should be"
+    says = "a sum where a mean belongs" if size == name else "a mean where a sum belongs"
+    return f"{formula} is {name} times what it should be{sign}: {says}"
 
 # %% ../nbs/diagnosis.ipynb #d1a00012
 def _values(term, names, shape):
@@ -153,7 +152,7 @@ def by_terms(ex: Exercise, name: str, theirs: list[Facts], right: list[Facts]) -
     best = max(range(len(ys)), key=lambda i: ys[i].size)
     if (c := fewest(Ms[best], ys[best].ravel())) is None: return None
     pick, coefs = np.flatnonzero(c), np.zeros((len(ys), len(terms)))
-    full = np.zeros(len(ys), bool)                        # cases in which the coefficients are known
+    full = np.zeros(len(ys), bool)                        # cases that say all coefficients
     for i, (M, y) in enumerate(zip(Ms, ys)):
         part, _, rank, _ = np.linalg.lstsq(M[:, pick], y.ravel(), 1e-10)
         rest = np.linalg.norm(M[:, pick] @ part - y.ravel())
@@ -268,7 +267,7 @@ def place(ex: Exercise, n: str, yours: Any, right: Any, inputs: str, floor: floa
     at = tuple(int(i) for i in np.argwhere(wrong)[0])
     where |= {"index": at, "yours": yours[at].item(), "right": right[at].item()}
     some = f"first at {at}, in {wrong.sum()} of {wrong.size} places, " if wrong.ndim else ""
-    came, needed = (x if isinstance(x, bool) else f"{x:.7g}" for x in (where["yours"], where["right"]))
+    came, needed = (x if isinstance(x := where[k], bool) else f"{x:.7g}" for k in ("yours", "right"))
     return where, f"{n} differs {some}for {where['inputs']}: {came} came, right is {needed}"
 
 # %% ../nbs/diagnosis.ipynb #d1a0001b
@@ -278,7 +277,8 @@ def first(ex: Exercise, theirs: list[Facts], right: list[Facts]) -> tuple[dict[s
         for n in () if "error" in a else differing(ex, a, b):
             x, y = a.get(n), b.get(n)
             if n == "faults" or x is None or y is None: continue
-            if isinstance(x, str) or isinstance(y, str) or x.shape == y.shape:
+            text = isinstance(x, str), isinstance(y, str)
+            if all(text) or not any(text) and x.shape == y.shape:
                 return place(ex, n, x, y, describe(ex, case), floor_of(b))
     return {}, ""
 
@@ -300,7 +300,7 @@ def plain(ex: Exercise, theirs: list[Facts], right: list[Facts]) -> tuple[str, s
     rough.tolerance, narrow = 1e-5, ("float32", "float16")
     if not any(t in narrow for f in theirs for t in dtypes(f).values()): return None
     if wrong_names(rough, theirs, right): return None
-    return "differs", "right to single precision only: something in it turns float64 to float32.", ""
+    return "differs", "right to single precision only: something turns float64 to float32.", ""
 
 # %% ../nbs/diagnosis.ipynb #d1a0001d
 def explain(ex: Exercise, theirs: list[Facts], right: list[Facts]) -> Verdict:
@@ -351,13 +351,14 @@ def passed(ex: Exercise, found: dict[str, Any], right: list[Facts]) -> Verdict:
         if dtype == "float32" != came:
             return no(f"float32 came in, and {n} is {came}: a constant or an array is float64.")
     if ex.cases is None: return Verdict(True, ex.name, f"{ex.name} is right.")
-    many, floats = max(len(dtypes(f)) for f in right), [a for f in right for a in dtypes(f).values()]
-    text = f"{ex.name} is right: {many or 'all'} result{'s' * (many != 1)} on {len(right)} cases agree"
-    if any("float" in t for t in floats): text += f" to {ex.tolerance:.0e}"
+    many, types = max(len(dtypes(f)) for f in right), [t for f in right for t in dtypes(f).values()]
+    text = f"{ex.name} is right: {many or 'all'} result{'s' * (many != 1)} on {len(right)} "
+    text += f"case{'s' * (len(right) > 1)} agree"
+    if any("float" in t for t in types): text += f" to {ex.tolerance:.0e}"
     more = {"its gradients add up": route(ex) in ("method", "class"),
             "its arguments stay as they were": "faults" in right[0],
             "float32 stays float32": "float32" in wanted.values()}
-    return Verdict(True, ex.name, text + "".join(f"; {m}" for m, true in more.items() if true) + ".")
+    return Verdict(True, ex.name, "; ".join([text, *(m for m in more if more[m])]) + ".")
 
 # %% ../nbs/diagnosis.ipynb #d1a0011f
 def judge(ex: Exercise, answer: Any, seconds: float = 3.0) -> tuple[Verdict, str]:
