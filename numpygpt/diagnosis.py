@@ -146,7 +146,7 @@ def by_terms(ex: Exercise, name: str, theirs: list[Facts], right: list[Facts]) -
     "What a tensor is, as a sum of the exercise's terms; None where no such sum gives its numbers"
     ys = [f[name] for f in theirs]
     own = {k: [n(*case) for case in made(ex)] for k, n in ex.sizes.items()}
-    sizes = {**own, **_usual(ys)}
+    sizes = {**own, **_usual(ys, [f.get("y") for f in right], made(ex))}
     if name not in ex.terms: return _multiple(name, ys, [f[name] for f in right], sizes)
     Ms, terms = [*_columns(ex, name, ys)], ex.terms[name][1]
     best = max(range(len(ys)), key=lambda i: ys[i].size)
@@ -174,11 +174,17 @@ def _sentence(name, terms, coefs, sizes):
             found.append(f"{times}{t.formula} has no place in it{why}")
     return f"{name}: {'; '.join(found)}" if found else None
 
-def _usual(ys):
-    "Sizes that explain most factors: C, the last axis, and N, the number of rows"
-    if not all(np.ndim(y) for y in ys): return {}
-    last = [y.shape[-1] for y in ys]
-    return {"C": last, "N": [max(y.size // max(n, 1), 1) for y, n in zip(ys, last)]}
+def _usual(ys, outputs, cases):
+    "Sizes that explain most factors: of the output or the largest input, C, N rows, B, T"
+    def shape(y, output, case):
+        arrays = [output] if hasattr(output, "shape") else [x for x in case if hasattr(x, "shape")]
+        return max([y, *arrays], key=lambda a: (a.ndim, a.size)).shape
+    shapes = [shape(*one) for one in zip(ys, outputs, cases)]
+    if not all(s and min(s) for s in shapes): return {}
+    sizes = {"C": [s[-1] for s in shapes], "N": [int(np.prod(s[:-1])) for s in shapes]}
+    if all(len(s) > 1 for s in shapes): sizes["B"] = [s[0] for s in shapes]
+    if all(len(s) > 2 for s in shapes): sizes["T"] = [s[-2] for s in shapes]
+    return sizes
 
 # %% ../nbs/diagnosis.ipynb #d1a00113
 def _multiple(name, ys, rights, sizes):
@@ -220,19 +226,20 @@ def describe(ex: Exercise, case: tuple) -> str:
 def _kind(fact):
     "What a fact is, in words"
     if isinstance(fact, str): return fact if len(fact) <= 60 else fact[:57] + "..."
-    return f"an array {fact.shape}" if fact.ndim else "a number"
+    return f"an array {fact.shape}" if fact.ndim else f"the number {fact.item()!r}"
 
 # %% ../nbs/diagnosis.ipynb #d1a00119
 def complaint(ex: Exercise, name: str, yours: Any, right: Any, inputs: str) -> str | None:
     "What is wrong before numbers are compared: nothing came, shape, type, not finite; or None"
     what = f"{name} (for {inputs})" if inputs else name
     if right is None: return f"{what}: {_kind(yours)} came, and nothing is needed"
-    if yours is None or isinstance(yours, str) and yours == "None" != right:
+    nothing = isinstance(yours, str) and yours == "None"
+    if yours is None or nothing and not (isinstance(right, str) and right == "None"):
         return f"{name} is missing: it returns nothing. Is a return missing?"
     if ex.cases is None: return None                      # what is asked for is not given away
     text = [isinstance(v, str) for v in (yours, right)]
     counts = any(isinstance(v, str) and v.endswith(" results") for v in (yours, right))
-    if any(text): return (f"{what}: {_kind(right)} needed, and {_kind(yours)} came"
+    if any(text): return (f"{what}: {_kind(yours)} came, where the right one is {_kind(right)}"
                           if text != [True, True] or counts else None)
     if yours.shape != right.shape:
         turned = " (its axes are exchanged)" if yours.shape == right.shape[::-1] else ""
@@ -256,18 +263,17 @@ def _odd(what, yours, right):
 # %% ../nbs/diagnosis.ipynb #d1a0011a
 def place(ex: Exercise, n: str, yours: Any, right: Any, inputs: str, floor: float) -> tuple:
     "(where two facts differ first, the same in words)"
-    if ex.cases is None: return {"tensor": n, "yours": yours}, f"{_kind(yours)} is not it"
     where: dict[str, Any] = {"tensor": n, "inputs": inputs or "every case"}
     if isinstance(yours, str) or isinstance(right, str):
-        at = next((i for i, (a, b) in enumerate(zip(yours, right)) if a != b), 0)
-        cut = lambda s: "..." * (at > 20) + s[max(0, at - 20):at + 40] + "..." * (len(s) > at + 40)
+        k = next((i for i, (a, b) in enumerate(zip(yours, right)) if a != b), 0)
+        cut = lambda s: "..." * (k > 20) + s[max(0, k - 20):k + 40] + "..." * (len(s) > k + 40)
         says = f"{n} differs, for {where['inputs']}: {cut(yours)} came, right is {cut(right)}"
         return where | {"yours": yours, "right": right}, says
     wrong = off(yours, right, ex.tolerance, floor) if right.dtype.kind in "fc" else yours != right
     at = tuple(int(i) for i in np.argwhere(wrong)[0])
     where |= {"index": at, "yours": yours[at].item(), "right": right[at].item()}
     some = f"first at {at}, in {wrong.sum()} of {wrong.size} places, " if wrong.ndim else ""
-    came, needed = (x if isinstance(x := where[k], bool) else f"{x:.7g}" for k in ("yours", "right"))
+    came, needed = (f"{where[k]!r:.14}" for k in ("yours", "right"))
     return where, f"{n} differs {some}for {where['inputs']}: {came} came, right is {needed}"
 
 # %% ../nbs/diagnosis.ipynb #d1a0001b
@@ -277,6 +283,7 @@ def first(ex: Exercise, theirs: list[Facts], right: list[Facts]) -> tuple[dict[s
         for n in () if "error" in a else differing(ex, a, b):
             x, y = a.get(n), b.get(n)
             if n == "faults" or x is None or y is None: continue
+            if ex.cases is None: return {"tensor": n, "yours": x}, f"{_kind(x)} is not it"
             text = isinstance(x, str), isinstance(y, str)
             if all(text) or not any(text) and x.shape == y.shape:
                 return place(ex, n, x, y, describe(ex, case), floor_of(b))
@@ -293,7 +300,7 @@ def plain(ex: Exercise, theirs: list[Facts], right: list[Facts]) -> tuple[str, s
         for n in differing(ex, a, b):
             if n == "faults": continue
             said = complaint(ex, n, a.get(n), b.get(n), describe(ex, case))
-            if said: return "differs", f"{said}.", n
+            if said: return "differs", said if said.endswith("?") else f"{said}.", n
     for f in theirs:
         if f.get("faults"): return "differs", f"{f['faults']}.", "faults"
     rough = copy.copy(ex)

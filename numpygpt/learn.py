@@ -77,6 +77,7 @@ def exercise(reference: Callable, name: str | None = None, *, minutes: int,
     _record(Exercise(name, reference, minutes, cases, tuple(hints), kind, dict(terms or {}), see,
                      dict(sizes or {}), tolerance), into)
 
+# %% ../nbs/learn.ipynb #1e400104
 def question(name: str, *, right: str, because: dict[str, str], into: list[Any] = OWN) -> None:
     "Declare a question for `predict`; ValueError unless the right choice is among `because`"
     if right not in because:
@@ -104,7 +105,7 @@ def _named(tree, name):
 
 def _stubs(chapter):
     "For each name that `check` is called with, the source of the cell that makes its answer"
-    trees, stubs = [], {}
+    trees, stubs = [], dict[str, str]()
     for _, source in chapter.cells():
         try: trees.append((source, ast.parse(source)))
         except SyntaxError: continue                      # lines that only Jupyter understands
@@ -133,7 +134,7 @@ def _mistake(wrong, wrongs, reference, name, thought, replaces="function"):
 def _read(path, changed):
     "(exercises and questions of a chapter, the wrong versions on its pages)"
     import numpy as np
-    chapter, found, wrongs = _later("course").Chapter(path), [], []
+    chapter, found, wrongs = _later("course").Chapter(path), list[Any](), list[Any]()
     xp, wrong = _later("backend").xp, _later("gradcheck").wrong
     module = chapter.module
     names = dict(vars(import_module(f"numpygpt.{module}"))) if module else {"__name__": "numpygpt"}
@@ -148,6 +149,7 @@ def _read(path, changed):
         else: one.chapter, one.stub, one.recorded = path.stem, stubs.get(one.name, ""), wrongs
     return found
 
+# %% ../nbs/learn.ipynb #1e400106
 def _known(word=""):
     "Exercises and questions of the chapters that hold a word, or of all, then those made by hand"
     paths = [c.path for c in _later("course").chapters()]
@@ -218,7 +220,9 @@ class Said:
     text: str
 
     def __repr__(self) -> str: return self.text
-    def _repr_html_(self) -> str: return _page(self.title, [("", self.text), (" ", self.text)][1:])
+    def _repr_html_(self) -> str:
+        return (f'<section aria-label="{html.escape(self.title)}"><pre style="white-space:pre-wrap">'
+                f"{html.escape(self.text)}</pre></section>")
 
 # %% ../nbs/learn.ipynb #1e400009
 tries: Counter = Counter()           # checks of an attempt in this session, by exercise
@@ -262,6 +266,7 @@ def hint(name: str, number: int | None = None) -> Said:
                  f"for {where['inputs']}.")
     return Said(f"{name}, hint {number}", text)
 
+# %% ../nbs/learn.ipynb #1e40010a
 def _source(thing):
     "The source of a function or class, also of one that a chapter's cell made"
     codes = [f.__code__ for f in (thing, *vars(thing).values()) if hasattr(f, "__code__")]
@@ -273,6 +278,7 @@ def _source(thing):
     import inspect
     return inspect.getsource(thing)                       # a lambda: the statement that it is in
 
+# %% ../nbs/learn.ipynb #1e40020a
 def solution(name: str, really: bool = False) -> Said:
     "The source of the reference: after an attempt that `check` has seen, or `really=True`"
     one = _find(name, Exercise)
@@ -297,6 +303,7 @@ def predict(name: str, choice: Any = ...) -> Said:
     if not right: text += f"\n({one.right}) is: {one.because[one.right]}"
     return Said(f"Prediction {name}", text)
 
+# %% ../nbs/learn.ipynb #1e40010b
 def progress() -> Any:
     "The map of the course: what is done, what is due"
     return _later("progress").progress()
