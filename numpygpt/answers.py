@@ -50,9 +50,9 @@ def route(ex: Exercise) -> str:
     if isinstance(ex.reference, type): return "class"
     return "method" if owner(ex.reference) else "function"
 
-def made(ex: Exercise) -> list[tuple]:
-    "The cases of an exercise, the same each time"
-    found = ex.cases(np.random.default_rng(0)) if ex.cases else [()]
+def made(ex: Exercise, seed: int = 0) -> list[tuple]:
+    "The cases of an exercise, the same each time for one seed"
+    found = ex.cases(np.random.default_rng(seed)) if ex.cases else [()]
     return [case if isinstance(case, tuple) else (case,) for case in found]
 
 # %% ../nbs/answers.ipynb #a1500009
@@ -259,10 +259,10 @@ def refuse(reference: Any) -> None:
         f.__code__ = _refused.__code__.replace(co_freevars=f.__code__.co_freevars)
 
 # %% ../nbs/answers.ipynb #a1500019
-def prepared(ex: Exercise, dtype: str = "f8") -> Iterator[tuple]:
+def prepared(ex: Exercise, dtype: str = "f8", seed: int = 0) -> Iterator[tuple]:
     "(case, stage) of each case; where no layer is needed the stage is None"
-    for i, case in enumerate(made(ex)):
-        if route(ex) in ("method", "class"): yield case, stage(ex, case, i, dtype)
+    for i, case in enumerate(made(ex, seed)):
+        if route(ex) in ("method", "class"): yield case, stage(ex, case, seed + i, dtype)
         else: yield (cast(case, dtype) if dtype == "f4" and not ex.see else case), None
 
 def seen(ex: Exercise, answer: Any, case: tuple, probe: Probe | None) -> Facts:
@@ -277,14 +277,15 @@ def seen(ex: Exercise, answer: Any, case: tuple, probe: Probe | None) -> Facts:
     except Unfit as error: return {"error": f"{error}"}
     except Exception as error: return {"error": told(error)}
 
-def facts(ex: Exercise, answer: Any) -> list[Facts]:
+def facts(ex: Exercise, answer: Any, seed: int = 0) -> list[Facts]:
     "What can be seen of a version that is trusted, on each case, in this process"
-    return [seen(ex, answer, *one) for one in prepared(ex)]
+    return [seen(ex, answer, *one) for one in prepared(ex, seed=seed)]
 
-def right(ex: Exercise) -> list[Facts]:
+def right(ex: Exercise, seed: int = 0) -> list[Facts]:
     "The facts of the reference; for a value, or with `see` and no cases, of what it returns"
     value = ex.cases is None and isinstance(ex.reference, FunctionType)
-    return facts(ex, ex.reference() if value and not parameters(ex.reference) else ex.reference)
+    if value and not parameters(ex.reference): return facts(ex, ex.reference(), seed)
+    return facts(ex, ex.reference, seed)
 
 # %% ../nbs/answers.ipynb #a150001a
 def dtypes(found: Facts) -> dict[str, str]:

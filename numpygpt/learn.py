@@ -130,6 +130,7 @@ def _mistake(wrong, wrongs, reference, name, thought, replaces="function"):
     "`mistake`, as it is when a chapter is read"
     return wrong(reference, name, thought, replaces, into=wrongs)
 
+# %% ../nbs/learn.ipynb #1e400206
 @cache
 def _read(path, changed):
     "(exercises and questions of a chapter, the wrong versions on its pages)"
@@ -221,8 +222,8 @@ class Said:
 
     def __repr__(self) -> str: return self.text
     def _repr_html_(self) -> str:
-        return (f'<section aria-label="{html.escape(self.title)}"><pre style="white-space:pre-wrap">'
-                f"{html.escape(self.text)}</pre></section>")
+        return (f'<section aria-label="{html.escape(self.title)}">'
+                f'<pre style="white-space:pre-wrap">{html.escape(self.text)}</pre></section>')
 
 # %% ../nbs/learn.ipynb #1e400009
 tries: Counter = Counter()           # checks of an attempt in this session, by exercise

@@ -1,0 +1,215 @@
+"Every exercise of every chapter: its stub, its solution, its mistakes, its small edits"
+import ast
+import importlib
+import importlib.util
+import itertools
+import math
+import signal
+from pathlib import Path
+from types import FunctionType
+
+import numpy as np
+import pytest
+
+from numpygpt import learn
+from numpygpt.answers import agree, differing, facts, parameters, right, route
+from numpygpt.backend import xp
+from numpygpt.course import PARTS, Chapter, folder
+from numpygpt.diagnosis import explain, judge, wrong_facts
+from numpygpt.edits import edits
+from numpygpt.layernorm import LayerNorm
+from numpygpt.learn import check, exercise, exercises, hint, predict, question, solution
+
+EXERCISES = exercises()
+each = pytest.mark.parametrize("ex", EXERCISES, ids=lambda ex: f"{ex.chapter}-{ex.name}")
+ANSWERS = Path(__file__).parent / "answers"
+
+
+def again(function):
+    "A function of the same code under another name"
+    names = dict(function.__globals__)
+    copy = FunctionType(function.__code__, names, "mine", function.__defaults__,
+                        function.__closure__)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    names[function.__name__] = copy
+    return copy
+
+
+def offered(ex):
+    "The reference as somebody's answer"
+    if route(ex) == "value": return ex.reference()
+    if ex.see and ex.cases is None and not isinstance(ex.reference, type) \
+            and not parameters(ex.reference): return ex.reference()
+    if not isinstance(ex.reference, type): return again(ex.reference)
+    own = {n: again(f) for n, f in vars(ex.reference).items() if isinstance(f, FunctionType)}
+    return type("Mine", (ex.reference,), own)
+
+
+def is_wrong(ex, found, seed=0):
+    "Would this version be refused?"
+    needed = right(ex, seed)
+    return any("error" in f or "stub" in f or differing(ex, f, r) for f, r in zip(found, needed))
+
+
+@each
+def test_its_stub_is_not_attempted(ex):
+    assert ex.stub, "there is no cell that makes the answer of its check"
+    chapter = Chapter(folder() / f"{ex.chapter}.ipynb")
+    names = {"np": np, "xp": xp, "math": math}
+    if chapter.module: names |= vars(importlib.import_module(f"numpygpt.{chapter.module}"))
+    exec(ex.stub, names)
+    made = [n for n in ast.parse(ex.stub).body if not isinstance(n, ast.Expr)][-1]
+    name = made.targets[0].id if isinstance(made, ast.Assign) else made.name
+    verdict, _ = judge(ex, names[name])
+    assert verdict.ok is None and "\n" not in verdict.text
+
+
+@each
+def test_its_solution_passes_under_another_name(ex):
+    verdict, _ = judge(ex, offered(ex))
+    assert verdict.ok is True, verdict.text
+
+
+@each
+def test_each_of_its_mistakes_is_named(ex):
+    needed = right(ex)
+    for w in ex.mistakes:
+        try: found = wrong_facts(ex, w)
+        except TypeError: continue                        # of another kind: called otherwise
+        if all("error" in f and "argument" in f["error"] for f in found): continue
+        verdict = explain(ex, found, needed)
+        assert is_wrong(ex, found), w.name
+        assert verdict.how == "named" and verdict.mistake == w.name, verdict.text
+
+
+@each
+def test_its_small_edits_are_refused(ex):
+    "Of the likeliest twenty each is refused, or is the same function on other numbers as well"
+    if ex.see or route(ex) == "value": return
+    def late(*_): raise TimeoutError
+    old = signal.signal(signal.SIGALRM, late)
+    try:
+        for words, version in itertools.islice(edits(ex.reference), 20):
+            signal.setitimer(signal.ITIMER_REAL, 2)
+            try:
+                if is_wrong(ex, facts(ex, version)): continue
+                assert not is_wrong(ex, facts(ex, version, 1), 1), f"{words}: not caught by a case"
+            except TimeoutError: continue
+            finally: signal.setitimer(signal.ITIMER_REAL, 0)
+    finally: signal.signal(signal.SIGALRM, old)
+
+
+@each
+def test_it_is_complete(ex):
+    assert ex.minutes > 0 and all(h.strip() for h in ex.hints) and len(set(ex.hints)) == 4
+    assert len(ex.mistakes) >= 1 and "def " in repr(solution(ex.name, really=True))
+    for _, terms in ex.terms.values():
+        assert all(t.coefficient or t.thought for t in terms)
+    if ex.kind == "A": assert len(ex.cases(np.random.default_rng(0))) >= 2
+
+
+def test_names_are_unique():
+    names = [ex.name for ex in EXERCISES]
+    assert len(set(names)) == len(names) and len(names) >= 3
+
+
+def answers(kind):
+    "(exercise, name, function) of the stored answers of a kind, as people write them"
+    found, rows = {ex.name: ex for ex in EXERCISES}, []
+    for path in sorted(ANSWERS.glob(f"{kind}_*.py")):
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        for name, thing in vars(module).items():
+            key, _, rest = name.partition("__")
+            if rest and key in module.ANSWERS and module.ANSWERS[key] in found:
+                ex = found[module.ANSWERS[key]]
+                rows.append(pytest.param(ex, thing, id=f"{path.stem}-{name}"))
+    return rows
+
+
+@pytest.mark.parametrize("ex, answer", answers("right"))
+def test_right_answers_written_otherwise_pass(ex, answer):
+    verdict, _ = judge(ex, answer)
+    assert verdict.ok is True, verdict.text
+
+
+@pytest.mark.parametrize("ex, answer", answers("wrong"))
+def test_wrong_answers_are_refused(ex, answer):
+    found = facts(ex, answer)
+    assert is_wrong(ex, found)
+
+
+@pytest.fixture
+def made():
+    "Exercises of this test alone"
+    before = learn.OWN[:]
+    yield lambda f, **k: exercise(f, **dict(minutes=1, cases=None, hints=tuple("abcd")) | k)
+    learn.OWN[:] = before
+
+
+def double(x): return 2 * x
+
+def numbers(r): return [(r.normal(size=3),), (r.normal(size=(2, 5)),)]
+
+
+def test_a_name_that_does_not_exist_is_met_with_one_that_does():
+    with pytest.raises(ValueError, match="did you mean 'LayerNorm.backward'"):
+        check("LayerNorm.bakward", None)
+
+
+def test_hints_come_one_after_the_other(made):
+    made(double, name="hinted", cases=numbers)
+    learn._hinted.pop("hinted", None)
+    assert [repr(hint("hinted")) for _ in range(5)] == [
+        f"Hint {n} of 4: {h}" for n, h in ((1, "a"), (2, "b"), (3, "c"), (4, "d"), (4, "d"))]
+    with pytest.raises(ValueError, match="1, 2, 3 and 4"): hint("hinted", 5)
+    check("hinted", lambda x: 3 * x)
+    assert "result differs first at (0,)" in repr(hint("hinted", 2))
+
+
+def test_a_solution_is_shown_after_an_attempt(made):
+    made(double, name="tried", cases=numbers)
+    assert "def double" not in repr(solution("tried"))
+    assert "def double" in repr(solution("tried", really=True))
+    assert check("tried", None).ok is None and "def double" not in repr(solution("tried"))
+    check("tried", lambda x: x)
+    assert "def double" in repr(solution("tried"))
+
+
+def test_a_prediction_is_answered_once_it_is_made(made):
+    question("99.1", right="b", because={"a": "the first thought", "b": "the second"})
+    assert "thought" not in repr(predict("99.1", ...))
+    assert "first thought" in repr(predict("99.1", "a")) and "is right" in repr(predict("99.1", "b"))
+    with pytest.raises(ValueError, match='choose one of "a", "b"'): predict("99.1", "z")
+    with pytest.raises(ValueError, match="none of the choices"):
+        question("99.2", right="c", because={"a": "x"})
+
+
+def test_a_declaration_must_be_complete(made):
+    with pytest.raises(ValueError, match="needs four hints"): made(double, hints=("a",))
+    with pytest.raises(ValueError, match="kind A or B"): made(double, kind="C")
+
+
+def test_what_the_chapters_know_is_left_as_it_is(made):
+    made(double, name="LayerNorm.backward", cases=numbers)
+    assert learn._find("LayerNorm.backward", learn.Exercise).reference is LayerNorm.backward
+
+
+def test_a_verdict_is_a_table_and_a_text(made):
+    made(double, name="shown", cases=numbers)
+    verdict = check("shown", lambda x: x < 0)
+    page = verdict._repr_html_()
+    assert page.count("<caption") == 1 and '<th scope="row"' in page and "not right yet" in page
+    assert "<b>" not in check("shown", lambda x: "<b>")._repr_html_().replace("<body", "")
+    assert repr(verdict) == verdict.text and not verdict and check("shown", double_too)
+
+
+def double_too(x): return x + x
+
+
+def test_chapters_are_read_in_the_order_of_the_course():
+    stems = [stem for part in PARTS.values() for stem in part]
+    at = [stems.index(ex.chapter) for ex in EXERCISES]
+    assert at == sorted(at)
+    assert agree(np.array(at), np.array(sorted(at)), 0)
