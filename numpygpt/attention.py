@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike
 
 from .activations import softmax
 from .backend import Array, xp
+from .layernorm import RMSNorm
 from .linear import Linear
 from .module import Module
 from .rope import rotate
@@ -20,11 +21,13 @@ from .rope import rotate
 # %% ../nbs/09_attention.ipynb #30a1a46b
 def causal(T: int,                     # queries, the last T positions
            S: int | None = None,       # keys, at least T; T unless told
+           window: int | None = None,  # the most keys that a query sees; all unless told
            ) -> Array:                 # (T, S)
     """Which of S keys each of T queries may see, counted from the lower right: the last query
-    sees all; booleans, (T, S)"""
+    sees all, or the last `window` of them; booleans, (T, S)"""
     S = T if S is None else S
-    return xp.arange(S) <= xp.arange(T)[:, None] + (S - T)
+    keys, own = xp.arange(S), xp.arange(T)[:, None] + (S - T)       # own: where each query stands
+    return keys <= own if window is None else (keys <= own) & (keys > own - window)
 
 # %% ../nbs/09_attention.ipynb #660b4487
 def split(x: Array, K: int, D: int) -> Array:
@@ -70,70 +73,94 @@ def attend_bwd(do: Array, q: Array, k: Array, v: Array, a: Array) -> tuple[Array
 # %% ../nbs/09_attention.ipynb #96d1717d
 class Attention(Module):
     """Multi-head, grouped-query and multi-query attention: n_kv_head = n_head, fewer, or 1;
-    x, y, dx, dy are (B, T, C). ValueError for heads that do not fit, RuntimeError where
-    `backward` would need what a cache has kept from earlier passes"""
-    def __init__(self, n_embd: int, n_head: int, n_kv_head: int,      # C, H, K
-                 rng: np.random.Generator, bias: bool = False,        # bias: in all projections
-                 std: float | None = None,                            # of the initial weights
-                 out_std: float | None = None,                        # of the last projection's
-                 is_causal: bool = True):                             # whether the future is hidden
-        _check_heads(n_embd, n_head, n_kv_head)
-        self.K, self.D, self.is_causal = n_kv_head, n_embd // n_head, is_causal
-        self.q = Linear(n_embd, n_embd, rng, bias, std)
-        self.k = Linear(n_embd, self.K * self.D, rng, bias, std)
-        self.v = Linear(n_embd, self.K * self.D, rng, bias, std)
-        self.o = Linear(n_embd, n_embd, rng, bias, std if out_std is None else out_std)
+    x, y, dx, dy are (B, T, C). The parameters are explained above. ValueError for heads that do
+    not fit, RuntimeError where `backward` would need what a cache kept from earlier passes"""
+    def __init__(self, n_embd: int, n_head: int, n_kv_head: int, rng: np.random.Generator,
+                 bias: bool = False, std: float | None = None, out_std: float | None = None,
+                 is_causal: bool = True, head_size: int | None = None,
+                 qkv_bias: bool | None = None, qk_norm: float | None = None,
+                 window: int | None = None):
+        self.K, self.D = n_kv_head, _check_heads(n_embd, n_head, n_kv_head, head_size)
+        self.is_causal, self.window = is_causal, window
+        widths, qkv_bias = (n_head, n_kv_head, n_kv_head), bias if qkv_bias is None else qkv_bias
+        self.q, self.k, self.v = (Linear(n_embd, n * self.D, rng, qkv_bias, std) for n in widths)
+        self.o = Linear(n_head * self.D, n_embd, rng, bias, std if out_std is None else out_std)
+        self.q_norm, self.k_norm = (RMSNorm(self.D, qk_norm) if qk_norm else None for _ in "qk")
 
     def forward(self, x: Array, rope: tuple[Array, Array] | None = None,     # its T rows: cos, sin
                 cache: "KVCache | None" = None) -> Array:
         T = x.shape[1]
         q, k, v = (split(part(x), self.K, self.D) for part in (self.q, self.k, self.v))
+        if self.q_norm and self.k_norm: q, k = self.q_norm(q), self.k_norm(k)
         if rope: q, k = rotate(q, *rope), rotate(k, *rope)
         q, k, v = fold(q), fold(k), fold(v)
         if cache: k, v = cache.append(k, v)
-        mask = causal(T, k.shape[2]) if self.is_causal and T > 1 else None
+        if self.window: k, v = (a[:, :, -(T + self.window - 1):] for a in (k, v))
+        mask = causal(T, k.shape[2], self.window) if self.is_causal and T > 1 else None
         y, kept = attend(q, k, v, T, mask)
         self.save(kept, rope)
         return self.o(merge(unfold(y, T)))                   # (B, T, C)
 
     def backward(self, dy: Array) -> Array:                  # (B, T, C)
         kept, rope = self.saved()
-        T, S = dy.shape[1], kept[1].shape[2]
-        if T != S:
-            raise RuntimeError("backward needs every key to come from its own forward pass: dy has "
-                               f"{T} positions, forward kept {S} keys: leave the cache out where "
-                               "gradients are wanted")
+        T = _check_keys(dy.shape[1], kept[1].shape[2])
         do = fold(split(self.o.backward(dy), self.K, self.D))
         dq, dk, dv = (unfold(d, T) for d in attend_bwd(do, *kept))
         if rope: dq, dk = (rotate(d, rope[0], -rope[1]) for d in (dq, dk))
+        if self.q_norm and self.k_norm: dq, dk = self.q_norm.backward(dq), self.k_norm.backward(dk)
         dx = self.q.backward(merge(dq))                      # x was used three times:
         dx += self.k.backward(merge(dk))                     # three gradients, added
         dx += self.v.backward(merge(dv))
         return dx
 
 # %% ../nbs/09_attention.ipynb #81c4f0ae
-def _check_heads(n_embd, n_head, n_kv_head):
-    if n_embd % n_head or n_head % n_kv_head:
+def _check_heads(n_embd, n_head, n_kv_head, head_size):
+    "The size of a head, unless the numbers do not fit"
+    if head_size and n_head % n_kv_head:
+        fits = [k for k in range(1, n_head + 1) if n_head % k == 0]
+        raise ValueError(f"n_head ({n_head}) must be a multiple of n_kv_head ({n_kv_head}): "
+                         f"try one of {fits}")
+    if not head_size and (n_embd % n_head or n_head % n_kv_head):
         fits = [h for h in range(n_kv_head, n_embd + 1, n_kv_head) if n_embd % h == 0]
         advice = f"n_head may be one of {fits}" if fits else "no n_head fits: try n_kv_head = 1"
         raise ValueError(f"n_embd ({n_embd}) must be a multiple of n_head ({n_head}), and n_head "
                          f"of n_kv_head ({n_kv_head}): here {advice}")
+    return head_size or n_embd // n_head
+
+
+def _check_keys(T, S):
+    "T, unless some of the S keys came from earlier passes"
+    if T == S: return T
+    raise RuntimeError("backward needs every key to come from its own forward pass: dy has "
+                       f"{T} positions, forward kept {S} keys: leave the cache out where "
+                       "gradients are wanted")
 
 # %% ../nbs/09_attention.ipynb #e6669e66
 class KVCache:
-    "The keys and values of one layer so far, in arrays made once, (B, K, context, D) each"
-    def __init__(self, batch: int, n_kv_head: int, context: int, head_size: int, dtype: DTypeLike):
-        self.k = xp.empty((batch, n_kv_head, context, head_size), dtype)
+    """The keys and values of one layer so far, in arrays (B, K, room, D) each, which are made with
+    `room` for all of the context unless told, and twice as long whenever that is not enough"""
+    def __init__(self, batch: int, n_kv_head: int, context: int, head_size: int,
+                 dtype: DTypeLike, room: int | None = None):
+        room = context if room is None else min(room, context)
+        self.k = xp.empty((batch, n_kv_head, room, head_size), dtype)
         self.v = xp.empty_like(self.k)
-        self.length = 0
+        self.length, self.context = 0, context
 
     def append(self, k: Array, v: Array) -> tuple[Array, Array]:
         """Add T positions, (B, K, T, D) each; returns views of all so far, (B, K, length, D) each.
-        ValueError where there is no room for them"""
+        ValueError where the context has no room for them"""
         start, end = self.length, self.length + k.shape[2]
-        if end > self.k.shape[2]:
-            raise ValueError(f"the cache holds {self.k.shape[2]} positions; {end} are needed: "
+        if end > self.context:
+            raise ValueError(f"the cache holds {self.context} positions; {end} are needed: "
                              "start a new one from the last tokens")
+        if end > self.k.shape[2]: self.k, self.v = (self.longer(a, end) for a in (self.k, self.v))
         self.k[:, :, start:end], self.v[:, :, start:end] = k, v
         self.length = end
         return self.k[:, :, :end], self.v[:, :, :end]
+
+    def longer(self, old: Array, need: int) -> Array:
+        "The keys or values so far, (B, K, room, D), with room for `need` positions at least"
+        room = min(max(need, 2 * old.shape[2]), self.context)
+        new = xp.empty((*old.shape[:2], room, old.shape[3]), old.dtype)
+        new[:, :, :self.length] = old[:, :, :self.length]
+        return new

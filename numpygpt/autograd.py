@@ -147,7 +147,7 @@ def _norm(w, path, x):
     return rms_norm(x, g) if b is None else layer_norm(x, g, b)
 
 def _attention(c, w, path, x, rope):   # (B, T, C)
-    K, D = c.n_kv_head, c.n_embd // c.n_head
+    K, D = c.n_kv_head, c.head_size
     heads = (split_heads(_affine(w, f"{path}.{name}", x), K, D) for name in "qkv")
     q, k, v = heads                                      # (B, K, G, T, D); G = 1 for k, v
     if rope: q, k = rotate(q, *rope), rotate(k, *rope)
@@ -181,7 +181,7 @@ def gpt_logits(config: GPTConfig, weights: Mapping[str, Operand], ids: Array,
         x = x + sinusoidal(c.context, c.n_embd)[:T].astype(x.real.dtype)
     x, rope = drop("embd", x), None
     if c.position == "rope":
-        rope = [t[:T] for t in angles(c.context, c.n_embd // c.n_head, c.rope_base)]
+        rope = [t[:T] for t in angles(c.context, c.head_size, c.rope_base)]
     for i in range(c.n_layer):
         at = f"blocks.{i}."
         x = x + drop("attn", _attention(c, w, at + "attn", _norm(w, at + "norm1", x), rope))

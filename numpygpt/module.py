@@ -98,6 +98,7 @@ class Loadable(Tree):
         mine = self.named_parameters()
         check_fit({p: w.shape for p, w in mine.items()}, {p: w.shape for p, w in state.items()})
         for path, w in mine.items(): w[...] = xp.asarray(state[path], dtype=w.dtype)
+
     def bind(self, arrays: Iterable[tuple[str, Array]]) -> None:
         """Let the arrays of (path, array) pairs be the parameters themselves: nothing is copied
 
@@ -158,8 +159,7 @@ class Module(Loadable):
         return self
 
     def zero_grad(self) -> None:
-        for _, owner, name in self.slots():
-            if "d" + name in vars(owner): getattr(owner, "d" + name).fill(0)
+        for dw in self.named_gradients().values(): dw.fill(0)
 
 # %% ../nbs/01_module.ipynb #1b17d0a6
 class Blank(np.random.Generator):

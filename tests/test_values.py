@@ -1021,7 +1021,8 @@ def test_defaults_of_the_shape():
         vocab_size=65, context=64, n_layer=4, n_embd=128, n_head=4, n_kv_head=4, n_hidden=512,
         activation="gelu", norm="layernorm", position="rope", tied=False, attn_bias=False,
         mlp_bias=True, dropout=0.0, dropout_at=("embd", "attn", "mlp"), rope_base=10000.0,
-        causal=True, recompute=False)
+        causal=True, recompute=False, norm_eps=1e-5, head_dim=None, qkv_bias=None, qk_norm=False,
+        rope_scaling=None, rope_dtype="float64", window=None, window_layers=None)
     open_ends = GPTConfig(n_embd=24, n_head=6)
     assert (open_ends.n_kv_head, open_ends.n_hidden) == (6, 96)
 
