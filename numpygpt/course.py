@@ -34,7 +34,8 @@ PARTS = {
     "Experiments": ("32_mnist", "33_shakespeare", "34_scaling", "35_finetune", "36_bert",
                     "37_vit"),
     "Reference": ("38_evidence", "api", "pytorch"),
-    "Behind the course": ("box", "rewrites", "edits", "answers", "diagnosis", "progress"),
+    "Behind the course": ("box", "rewrites", "edits", "answers", "diagnosis", "bisection",
+                          "progress"),
 }
 
 # %% ../nbs/course.ipynb #60deef76

@@ -30,8 +30,8 @@ def mistakes(ex: Exercise) -> list[Wrong]:
     part = _name(ex.reference) if kind is not ex.reference else None
     found: dict[str, Wrong] = {}
     for w in ex.recorded + [w for what in whats for w in wrongs(what)]:
-        if any(w.what is what for what in whats) and part in (None, w.replaces):
-            found.setdefault(w.name, w)
+        fits = any(w.what is what for what in whats) and part in (None, w.replaces)
+        if fits or w.what is ex.reference: found.setdefault(w.name, w)
     return list(found.values())
 
 def _name(thing): return getattr(thing, "__name__", "")

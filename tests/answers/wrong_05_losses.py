@@ -83,13 +83,3 @@ def cross_entropy__target_not_subtracted(logits, targets, ignore_index=-1, count
     i, safe, p = np.arange(len(t)), np.where(kept, t, 0), _soft(x)
     loss = -(_log_soft(x)[i, safe] * kept).sum() / n
     return loss, (p * kept[:, None] / n).reshape(logits.shape)
-
-
-def cross_entropy__count_ignored(logits, targets, ignore_index=-1, count=None):
-    x, t = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)
-    kept = t != ignore_index
-    n = max(kept.sum(), 1)
-    i, safe, p = np.arange(len(t)), np.where(kept, t, 0), _soft(x)
-    loss = -(_log_soft(x)[i, safe] * kept).sum() / n
-    p[i, safe] -= 1
-    return loss, (p * kept[:, None] / n).reshape(logits.shape)
