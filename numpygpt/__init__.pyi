@@ -5,11 +5,12 @@ from .attention import Attention as Attention, KVCache as KVCache
 from .backend import use as use, using as using, xp as xp
 from .bpe import BPETokenizer as BPETokenizer, CharTokenizer as CharTokenizer
 from .bpe import WordTokenizer as WordTokenizer
-from .checkpoint import load as load, resume as resume, save as save
+from .checkpoint import resume as resume, save as save
 from .data import DataLoader as DataLoader, Dataset as Dataset, Windows as Windows
 from .generate import beam_search as beam_search, generate as generate
 from .gradcheck import certify as certify, dot_test as dot_test, kill_table as kill_table
 from .gradcheck import wrongs as wrongs
+from .hub import load as load
 from .layernorm import LayerNorm as LayerNorm, RMSNorm as RMSNorm
 from .linear import Linear as Linear
 from .losses import cross_entropy as cross_entropy
