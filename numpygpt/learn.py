@@ -305,13 +305,15 @@ def predict(name: str, choice: Any = ...) -> Said:
     return Said(f"Prediction {name}", text)
 
 # %% ../nbs/learn.ipynb #1e40010b
-def progress() -> Any:
-    "The map of the course: what is done, what is due"
-    return _later("progress").progress()
+def progress(reset: bool = False) -> Any:
+    "The map of the course: what is done, what is due; `reset` begins anew"
+    return _later("progress").progress(reset)
 
-def review() -> Any:
-    "The questions that are due for recall today"
-    return _later("progress").review()
+def review(name: str | None = None, outcome: str | None = None, **options: Any) -> Any:
+    """The questions that are due for recall; of one, its answer, or note "knew" or "forgot"
+
+    Options: `everything=True` asks about all chapters, `export="anki.txt"` writes cards."""
+    return _later("progress").review(name, outcome, **options)
 
 def bisect(mine: Any, reference: Any, batch: Any) -> Any:
     "Where two models that should be one part company: the first tensor, and its likely cause"

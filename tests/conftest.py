@@ -1,10 +1,13 @@
 "Tests run with BLAS on one thread and, where it lies beside the project, on the real data"
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+OWN = tempfile.TemporaryDirectory()                    # the user's own progress is left alone
+os.environ["NUMPYGPT_PROGRESS"] = str(Path(OWN.name) / "progress.json")
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(Path(__file__).parent))
 if (beside := ROOT.parent / "shared" / "data").is_dir():
