@@ -22,7 +22,7 @@ import numpy as np
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
-from . import __version__, checkpoint
+from . import __version__, checkpoint, hub
 from .backend import get_device, to_cpu
 from .bpe import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer
 from .checkpoint import holds_run, stop_signals
@@ -238,12 +238,13 @@ class Sample(Command):
     length_penalty: float = 0.6      # with --beam: 0 favours short texts
 
     def run(self) -> None:
-        model, tokenizer = checkpoint.open_model(self.run_folder)
+        model, tokenizer = hub.open_model(self.run_folder)
         ids = np.array(tokenizer.encode(self.prompt), dtype=np.int64)
         if self.beam is not None: return self.search(model, tokenizer, ids, self.beam)
         print(self.prompt, end="", flush=True)
         made = generate(model, ids, self.tokens, self.seed, self.temperature, self.top_k,
-                        self.top_p, self.min_p, self.repetition_penalty)
+                        self.top_p, self.min_p, self.repetition_penalty,
+                        hub.end_ids(self.run_folder))
         for text in pieces(made, tokenizer.decode): print(text, end="", flush=True)
         print()
 
@@ -287,7 +288,7 @@ class Plot(Command):
 
     def maps(self) -> tuple[Path, Any]:
         "(picture to write, figure) of what each head looks at"
-        model, tokenizer = checkpoint.open_model(self.run_folder or checkpoint.PRETRAINED)
+        model, tokenizer = hub.open_model(self.run_folder or checkpoint.PRETRAINED)
         most = model.config.context
         ids = tokenizer.encode("\n" if self.prompt is None else self.prompt)
         if self.prompt is None: ids += generate(model, ids, min(24, most - 1), rng=0)
@@ -328,7 +329,7 @@ class Info(Command):
         cores, limit = core_limit()
         print(f"numpygpt {__version__}, NumPy {np.__version__}, Python {sys.version.split()[0]}, "
               f"arrays on the {get_device()}, usable cores: {cores} (limit: {limit})")
-        if self.run_folder is not None: return print(checkpoint.summary(self.run_folder))
+        if self.run_folder is not None: return print(hub.summary(self.run_folder))
         print(f"presets: {', '.join(PRESETS)}; corpora: tinyplays, shakespeare\n"
               f"in the package: a trained model of {checkpoint.load()[0].n_params:,} parameters: "
               f"numpygpt info {checkpoint.PRETRAINED}, numpygpt sample")

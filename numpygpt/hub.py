@@ -226,17 +226,14 @@ def later(module: str, name: str) -> Any:
     return getattr(import_module(f"numpygpt.{module}"), name)
 
 
-def read_model(folder: str | Path, context: int | None = None,
-               precision: str = "float32") -> GPT:
+def read_model(folder: str | Path, context: int | None = None) -> GPT:
     """The GPT in eval mode that a published folder holds, without its tokenizer
 
     Nothing is drawn at random and no gradient is kept; `context` shortens what it reads.
     ValueError, FileNotFoundError in one line where the folder cannot be read to the letter."""
     kind, config = read_config(folder, context)
-    found = parameters(folder, kind, config, raw=precision != "float32")
-    if precision != "float32": return later("packed", "assemble")(config, found, precision)
     model = GPT(config, Blank())
-    model.bind(found)
+    model.bind(parameters(folder, kind, config))
     model.eval()
     return model
 
@@ -369,22 +366,20 @@ def end_ids(folder: str | Path) -> tuple[int, ...]:
     return ()
 
 # %% ../nbs/27_hub.ipynb #7e475252
-def load(folder: str | Path = PRETRAINED, context: int | None = None,
-         precision: str = "float32") -> tuple[GPT, Tokenizer | None]:
-    """(model in eval mode, tokenizer or None) of a folder: ours, the package's own, or published
+def load(folder: str | Path = PRETRAINED,
+         context: int | None = None) -> tuple[GPT, Tokenizer | None]:
+    """(model in eval mode, tokenizer or None) of a folder of ours or of a published one
 
-    `context` shortens what a published model reads; its weights get `precision`, as in `packed`."""
-    if is_published(folder):
-        model = read_model(folder, context, precision)
-        return model, read_tokenizer(folder, model.config.vocab_size)
-    model, tokenizer = checkpoint.load(folder)
-    return model if precision == "float32" else later("packed", "pack")(model, precision), tokenizer
+    Without an argument it is the model that comes with the package. `context` shortens what a
+    published model reads."""
+    if not is_published(folder): return checkpoint.load(folder)
+    model = read_model(folder, context)
+    return model, read_tokenizer(folder, model.config.vocab_size)
 
 
-def open_model(folder: str | Path, context: int | None = None,
-               precision: str = "float32") -> tuple[GPT, Tokenizer]:
+def open_model(folder: str | Path, context: int | None = None) -> tuple[GPT, Tokenizer]:
     "(model, tokenizer) as from `load`; ValueError where the tokenizer is missing"
-    model, tokenizer = load(folder, context, precision)
+    model, tokenizer = load(folder, context)
     if tokenizer is None:
         raise ValueError(f"{folder} holds no tokenizer.json: text cannot be read or written")
     return model, tokenizer
