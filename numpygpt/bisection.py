@@ -102,7 +102,9 @@ def as_mine(ex: Exercise, mine: Any) -> list[Facts]:
         found.append(look(probe))
     return found
 
-def cause(mine: Module, right_model: Module, path: str, method: str, inputs: tuple) -> Verdict | None:
+# %% ../nbs/bisection.ipynb #b150010b
+def cause(mine: Module, right_model: Module, path: str, method: str,
+          inputs: tuple) -> Verdict | None:
     "The verdict on the part at a path; None where it cannot be asked by itself"
     ex = asked(path, part_of(right_model, path), method, inputs)
     outcome, theirs, _ = boxed(lambda: as_mine(ex, part_of(mine, path)))
@@ -133,6 +135,7 @@ def bisect(mine: Module, reference: Module, batch: Any) -> Verdict:
     if left: return no(f"{agreed} tensors agree, and there is no {left[0]}", "differs")
     return Verdict(True, "bisect", f"All {agreed} tensors agree to 1e-09, outputs and gradients.")
 
+# %% ../nbs/bisection.ipynb #b150010c
 def _same(yours, right, floor):
     "Are they equal up to rounding?"
     if isinstance(right, str) or isinstance(yours, str): return str(yours) == str(right)

@@ -63,8 +63,7 @@ def pack(value: Any) -> bytes:
 
     TypeError for anything else, an array of Python objects included."""
     parts: list[bytes] = []
-    head = json.dumps(_tree(value, parts)).encode()
-    return head + b"\n" + b"".join(parts)
+    return b"\n".join([json.dumps(_tree(value, parts)).encode(), b"".join(parts)])
 
 # %% ../nbs/box.ipynb #b0c0000a
 def _value(v, take):
@@ -352,8 +351,7 @@ def _serve():
 
 def _sent(work):
     "A function as bytes; an error where it cannot be sent"
-    out = io.BytesIO()
-    _Sender(out).dump(work)
+    _Sender(out := io.BytesIO()).dump(work)
     return out.getvalue()
 
 # %% ../nbs/box.ipynb #b0c00021

@@ -126,9 +126,9 @@ def _run(chapter, names):
         linecache.cache[name] = len(source), None, source.splitlines(True), name
         exec(compile(source, name, "exec"), names)
 
-def _mistake(wrong, wrongs, reference, name, thought, replaces="function"):
-    "`mistake`, as it is when a chapter is read"
-    return wrong(reference, name, thought, replaces, into=wrongs)
+def _mistake(record, wrongs, reference, name, thought, replaces="function"):
+    "`mistake`, as it is when a chapter is read; `record` is gradcheck.wrong"
+    return record(reference, name, thought, replaces, into=wrongs)
 
 # %% ../nbs/learn.ipynb #1e400206
 @cache
