@@ -36,10 +36,6 @@ def softmax__only_the_off_diagonal(dy, y, axis=-1):
     return -y * s
 
 
-def softmax__last_axis_always(dy, y, axis=-1):
-    return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
-
-
 def gelu__product_rule_forgotten(dy, x):
     A = np.sqrt(2 / np.pi)
     return dy * 0.5 * (1 + np.tanh(A * (x + 0.044715 * x ** 3)))
