@@ -324,8 +324,8 @@ class DataLoader:
         n, stride = len(data), data.stride
         self.items = max(min(n, 1), n // stride) if shuffle else -(-n // stride)
         self.batches = self.items // batch_size if drop_last else -(-self.items // batch_size)
-        self.setting = dict(seed=seed, batch_size=batch_size, shuffle=shuffle, drop_last=drop_last,
-                            length=n, stride=stride)
+        self.setting: dict[str, Any] = dict(seed=seed, batch_size=batch_size, shuffle=shuffle,
+                                            drop_last=drop_last, length=n, stride=stride)
         self.epoch, self.batch, self._order = 0, 0, (-1, np.zeros(0, np.int64))
         if self.batches == 0:
             raise ValueError(f"an epoch has {self.items} items, fewer than one batch of "

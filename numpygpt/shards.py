@@ -23,7 +23,7 @@ from .data import DataLoader, Dataset, Windows, read_tokens
 
 # %% ../nbs/15_shards.ipynb #e34e8be1
 class Shards:
-    "Rows of tokens, (N_i,) each, as one row (N,): slices and arrays of indices give what they ask for"
+    "Rows of tokens, (N_i,) each, as one row (N,): slices and arrays of indices work"
     ndim = 1
 
     def __init__(self, rows: Sequence[np.ndarray], dtype: Any = np.uint16) -> None:
@@ -41,13 +41,15 @@ class Shards:
         if isinstance(at, slice):
             start, stop, step = at.indices(len(self))
             if step != 1: return self[np.arange(start, stop, step)]
-            parts = [row[max(start - a, 0):max(stop - a, 0)] for row, a in zip(self.rows, self.ends)]
+            parts = [row[max(start - a, 0):max(stop - a, 0)] for row, a in
+                     zip(self.rows, self.ends)]
             return np.concatenate([np.zeros(0, self.dtype), *(p for p in parts if len(p))])
         at = np.asarray(at)
         if at.size and not -len(self) <= at.min() <= at.max() < len(self):
             raise IndexError(f"{at.min()} to {at.max()} is outside of {len(self)} tokens")
         at = np.where(at < 0, at + len(self), at)
-        which, out = np.searchsorted(self.ends[1:], at, side="right"), np.empty(at.shape, self.dtype)
+        which = np.searchsorted(self.ends[1:], at, side="right")
+        out = np.empty(at.shape, self.dtype)
         for i in np.unique(which):
             here = which == i
             out[here] = self.rows[i][at[here] - self.ends[i]]
@@ -71,7 +73,8 @@ def read_index(folder: str | Path) -> dict[str, Any]:
     "The index of a folder of shards; ValueError where it is damaged or not finished"
     path = Path(folder) / INDEX
     try: index = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as e: raise ValueError(f"{path} is damaged ({e}): make the folder again") from None
+    except ValueError as e:
+        raise ValueError(f"{path} is damaged ({e}): make the folder again") from None
     if not index.get("complete"):
         raise ValueError(f"the shards in {folder} are not finished: run `numpygpt data` again with "
                          "the same words, and it goes on where it stopped")
@@ -136,7 +139,7 @@ class Order:
 
 
 class ShardLoader(DataLoader):
-    "A DataLoader whose order is a cipher: its first batch, and any jump, take no time and no memory"
+    "A DataLoader whose order is a cipher: its first batch and any jump take no time or memory"
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.setting["order"] = "cipher"
@@ -159,7 +162,7 @@ LARGE = 1 << 28     # tokens: from here on a list of windows is too long
 
 
 def new_loader(tokens: Any, context: int, batch_size: int, seed: int) -> DataLoader:
-    "Batches of windows over `tokens`: by the cipher for shards and for what is large, else by a list"
+    "Batches of windows over `tokens`: by the cipher for shards and what is large, or by a list"
     large = isinstance(tokens, Shards) or len(tokens) >= LARGE
     return (ShardLoader if large else DataLoader)(Windows(tokens, context), batch_size, seed=seed)
 
@@ -220,8 +223,8 @@ def segments(ids: Array, end: int) -> Array:
 def positions(segment: Array) -> Array:
     "The place of each token in its document, (B, T), from 0; `segment` (B, T) as from `segments`"
     T = segment.shape[-1]
-    earlier = (segment[..., None, :] == segment[..., :, None]) & (xp.arange(T) < xp.arange(T)[:, None])
-    return earlier.sum(-1)
+    same = segment[..., None, :] == segment[..., :, None]
+    return (same & (xp.arange(T) < xp.arange(T)[:, None])).sum(-1)
 
 
 def document_mask(segment: Array) -> Array:

@@ -53,11 +53,11 @@ def _zstd(name: str) -> BinaryIO:
         from compression import zstd                         # type: ignore  # Python 3.14
         return zstd.open(name)
     except ImportError: pass
-    try: import zstandard
+    try: import zstandard                              # type: ignore
     except ImportError:
         raise ValueError(f"{name} is packed by Zstandard: pip install zstandard, or unpack it "
                          "(from Python 3.14 on nothing is needed)") from None
-    return zstandard.open(name, "rb")                        # type: ignore
+    return zstandard.open(name, "rb")
 
 
 def opened(name: str) -> BinaryIO:
@@ -67,7 +67,7 @@ def opened(name: str) -> BinaryIO:
     if name.endswith(".xz"): return lzma.open(name)          # type: ignore
     return _zstd(name) if name.endswith(".zst") else open(name, "rb")
 
-
+# %% ../nbs/14_texts.ipynb #d106babd
 def blocks(name: str, size: int = 1 << 20) -> Iterator[bytes]:
     "The bytes of a source, `size` at a time; ValueError where a packed file is cut off"
     with opened(name) as file:
@@ -130,7 +130,7 @@ def _split(stream: Iterable[str], separator: str) -> Iterator[Part]:
             rest, begun = rest[sure:], True
     if rest.strip() or begun: yield rest, True
 
-
+# %% ../nbs/14_texts.ipynb #55cfefed
 def _rows(name: str, text_field: str) -> Iterator[Part]:
     try: import pyarrow.parquet as parquet                   # type: ignore
     except ImportError:
@@ -168,7 +168,7 @@ def _json_text(name: str, number: int, line: str, text_field: str) -> Iterator[P
                          "field by --text-field")
     if text.strip(): yield text.replace("\r\n", "\n"), True
 
-
+# %% ../nbs/14_texts.ipynb #0bf959e1
 def documents(name: str, how: str = "file", text_field: str = "text",
               seen: Callable[[bytes], Any] = len) -> Iterator[Part]:
     """The documents of a source in parts, (text, whether the document ends here)
@@ -221,9 +221,9 @@ class Glushkov:
         empty, first, last = False, set[int](), set[int]()
         while True:
             begin, seen = len(self.atoms), len(self.ahead)
-            e, f, l = self.sequence(ignore)
+            e, f, l = _sequence(self, ignore)
             empty, first, last = empty or e, first | f, last | l
-            if top:                                          # a lookahead may come after any of these
+            if top:                                # a lookahead may come after any of these
                 mine = range(begin, len(self.atoms))
                 self.ahead[seen:] = [(mine, what) for _, what in self.ahead[seen:]]
             if not self.tokens or self.tokens[-1][0] != "bar": return empty, first, last
@@ -250,7 +250,7 @@ def _sequence(g: Glushkov, ignore: bool) -> Parts:
         whole = _joined(g, whole, part)
     return whole
 
-
+# %% ../nbs/14_texts.ipynb #e877412e
 def _item(g: Glushkov, kind: str, source: str, ignore: bool) -> Parts:
     "An atom, a group or a lookahead"
     make = lambda atom: g.compiler(("(?i)" if ignore else "") + atom)
@@ -260,16 +260,14 @@ def _item(g: Glushkov, kind: str, source: str, ignore: bool) -> Parts:
         return False, {len(g.atoms) - 1}, {len(g.atoms) - 1}
     if source in ("(?=", "(?!"):
         (one, atom), (end, _) = g.tokens.pop(), g.tokens.pop()
-        if one != "atom" or end != "close": raise ValueError("a long lookahead in the split pattern")
+        if one != "atom" or end != "close":
+            raise ValueError("a long lookahead in the split pattern")
         g.ahead.append((range(0), make(atom)))
         return True, set(), set()
     part = g.either(ignore or source == "(?i:")
     if not g.tokens: raise ValueError("a parenthesis is missing in the split pattern")
     g.tokens.pop()
     return part
-
-
-setattr(Glushkov, "sequence", _sequence)
 
 # %% ../nbs/14_texts.ipynb #6acea369
 class Cuts:
@@ -320,7 +318,7 @@ def cuts_of(tokenizer: Tokenizer) -> Cuts | None:
     try: return Cuts(tokenizer.pattern, tokenizer.special_tokens)
     except ValueError: return None
 
-
+# %% ../nbs/14_texts.ipynb #710d7edc
 LONGEST = 1 << 24       # characters: a stretch without a safe cut is cut here in any case
 NO_CUT = "a stretch of {:,} characters has no place for a safe cut: it was cut where it stood"
 

@@ -15,9 +15,6 @@ from numpygpt.learn import exercises
 ANSWERS = Path(__file__).parents[1] / "answers"
 FOUND = {ex.name: ex for ex in exercises()}
 EXPLAINED = "named", "terms", "edit"
-MISSING = ["adamw_step", "attend", "attend_bwd", "attention.merge", "causal", "clip_grad_norm",
-           "cosine", "distribution", "encode_word", "gelu_bwd", "merge", "pair_counts", "rotate",
-           "rotate_bwd", "softmax_bwd", "split", "swiglu_bwd", "train_merges", "truncate"]
 
 
 def stored(kind):
@@ -31,15 +28,10 @@ def stored(kind):
             if rest and key in module.ANSWERS: yield module.ANSWERS[key], name, function
 
 
-def test_every_exercise_that_answers_belong_to_is_there():
-    asked = {exercise for kind in ("wrong", "right") for exercise, *_ in stored(kind)}
-    assert asked - set(FOUND) <= set(MISSING)
-
-
 def test_answers_are_many():
-    for kind, least, all_ in ("wrong", 5, 150), ("right", 3, 70):
-        counts = Counter(exercise for exercise, *_ in stored(kind))
-        assert min(counts.values()) >= least and sum(counts.values()) >= all_, counts
+    counts = Counter(exercise for exercise, *_ in stored("wrong"))
+    assert min(counts.values()) >= 5 and sum(counts.values()) >= 150, counts
+    assert sum(1 for _ in stored("right")) >= 70
 
 
 def test_four_wrong_answers_in_five_are_explained():
