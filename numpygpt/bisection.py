@@ -162,5 +162,5 @@ def _report(mine, reference, name, came, agreed, yours, right):
         text += f" Its shape is {getattr(yours, 'shape', yours)}, not {right.shape}."
     text += f"\nSo look at {method} of {path or 'the model'}, a {kind}: what came in was right."
     verdict = cause(mine, reference, path, method, came.get(path, ()))
-    if verdict: text += f"\nIts likely cause. {verdict.text}"
-    return text, verdict.how if verdict else "differs"
+    if verdict is None: return text, "differs"         # a verdict on a wrong part is false
+    return f"{text}\nIts likely cause. {verdict.text}", verdict.how
