@@ -40,6 +40,7 @@ td,th{border:1px solid #ccd;padding:.3em .6em;text-align:left;vertical-align:top
 math[display=block]{overflow-x:auto;overflow-y:hidden}
 @media(max-width:60em){nav.side{position:static;width:auto}body{margin:1em!important}}
 </style>"""
+FORMAT = "ipynb+raw_html+markdown_in_html_blocks"        # formulas and code within <details>, too
 PYTHON = {"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}}
 
 
@@ -94,7 +95,15 @@ def code(cell):
             pictures.append(nbformat.v4.new_markdown_cell(f'<img alt="{alt}" src="{data}">'))
     cell.outputs = [o for o in cell.outputs if not embedded(o)]
     cell.execution_count = None
-    return [cell, *pictures]
+    if opts.get("code-fold") != "true": return [cell, *pictures]
+    folded, cell.source = under(opts.get("code-summary", "Code"), cell.source), ""
+    return [folded, *[cell] * bool(cell.outputs), *pictures]
+
+
+def under(name, source):
+    "A cell that shows code when its name is clicked"
+    text = f"<details><summary>{name}</summary>\n\n~~~~~ python\n{source}\n~~~~~\n\n</details>"
+    return nbformat.v4.new_markdown_cell(text)
 
 
 def pandoc(nb, folder, *args):
@@ -143,7 +152,7 @@ def plain_site(cfg, files):
         for nb, title, description, name in pages:
             nav = f'<nav class="side" aria-label="chapters">{links(name)}</nav>'
             (folder / "nav.html").write_text(nav)
-            text = pandoc(nb, folder, "-f", "ipynb+raw_html", "-t", "html5", "--mathml", "-s",
+            text = pandoc(nb, folder, "-f", FORMAT, "-t", "html5", "--mathml", "-s",
                           "--wrap=none", "--toc", "--toc-depth=2", "-H", folder / "head.html",
                           "-B", folder / "nav.html", "-M", f"title={title}",
                           "-M", f"subtitle={description}", "-M", "lang=en")

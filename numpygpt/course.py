@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PARTS', 'COPIED', 'NARROW', 'MIDDLE', 'WIDE', 'folder', 'stored', 'Chapter', 'chapters', 'contents', 'bare',
            'as_text', 'carry', 'digest', 'copied', 'copy_chapters', 'replace_text', 'real_or', 'prose',
-           'printed_digits', 'join_alt', 'show_doc']
+           'printed_digits', 'join_alt', 'fold_hidden', 'show_doc']
 
 # %% ../nbs/course.ipynb #a27a5041
 import hashlib
@@ -221,6 +221,15 @@ def join_alt(cell: Any) -> None:
     if cell["cell_type"] != "code": return
     lines = re.compile(r"(?<=^#\| fig-alt: )(.*)\n#\| fig-alt: ", re.M)
     while lines.search(cell["source"]): cell["source"] = lines.sub(r"\1 ", cell["source"])
+
+# %% ../nbs/course.ipynb #751d06ea
+def fold_hidden(cell: Any) -> None:
+    "Fold a notebook's cell on the site if JupyterLab hides its source"
+    hidden = cell["metadata"].get("jupyter", {}).get("source_hidden")
+    if cell["cell_type"] != "code" or not hidden or not cell.get("source"): return
+    name = "Solution and check" if "exercise" in cell.get("directives_", {}) else "Solution"
+    rest = re.sub(r"^#\| code-(fold|summary):.*\n", "", cell["source"], flags=re.M)
+    cell["source"] = f'#| code-fold: true\n#| code-summary: "{name}"\n{rest}'
 
 # %% ../nbs/course.ipynb #633d8992
 def show_doc(thing: Any) -> None:

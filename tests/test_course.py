@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from numpygpt.course import printed_digits, prose, real_or
+from numpygpt.course import fold_hidden, printed_digits, prose, real_or
 
 
 def nothing(): raise OSError("no network: try again")
@@ -33,3 +33,17 @@ def test_printed_digits_are_made_like_mnist():
     assert set(train_y) == set(test_y) == set(range(10)) and train_x.max() == 255
     assert train_x.any((1, 2)).all() and 0.05 < np.mean(train_x > 0) < 0.3
     assert all((a == b).all() for a, b in zip(printed_digits(), (train_x, train_y, test_x, test_y)))
+
+
+@pytest.mark.parametrize("source, directives, name", [
+    ("y = x @ W", {}, "Solution"), ("exercise(f)", {"exercise": []}, "Solution and check"),
+    ('#| code-fold: show\n#| code-summary: "Exported source"\ny = x @ W', {}, "Solution")])
+def test_what_jupyterlab_hides_is_folded_on_the_site(source, directives, name):
+    cell = {"cell_type": "code", "metadata": {"jupyter": {"source_hidden": True}},
+            "source": source, "directives_": directives}
+    shown = {**cell, "metadata": {"tags": ["reader"]}}
+    fold_hidden(cell)
+    fold_hidden(shown)
+    code = source.splitlines()[-1]
+    assert cell["source"] == f'#| code-fold: true\n#| code-summary: "{name}"\n{code}'
+    assert shown["source"] == source
