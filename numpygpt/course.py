@@ -35,7 +35,7 @@ PARTS = {
                     "37_vit"),
     "Reference": ("38_evidence", "api", "pytorch"),
     "Behind the course": ("box", "rewrites", "edits", "answers", "diagnosis", "bisection",
-                          "progress"),
+                          "progress", "grading"),
 }
 
 # %% ../nbs/course.ipynb #60deef76

@@ -368,11 +368,14 @@ def passed(ex: Exercise, found: dict[str, Any], right: list[Facts]) -> Verdict:
     return Verdict(True, ex.name, "; ".join([text, *(m for m in more if more[m])]) + ".")
 
 # %% ../nbs/diagnosis.ipynb #d1a0011f
-def judge(ex: Exercise, answer: Any, seconds: float = 3.0) -> tuple[Verdict, str]:
-    "(the verdict on an answer, what it printed); the answer is run in a box, and only there"
+def judge(ex: Exercise, answer: Any, seconds: float = 3.0,
+          work: Any = None) -> tuple[Verdict, str]:
+    """(the verdict on an answer, what it printed); the answer is run in a box, and only there
+
+    `work` makes what `offered` would say of it, where the answer itself is made in the box."""
     blank = Verdict(None, ex.name, f"{ex.name}: not attempted yet ({ex.minutes} minutes).")
     if answer is None or answer is ...: return blank, ""
-    outcome, found, printed = boxed(lambda: offered(ex, answer), seconds)
+    outcome, found, printed = boxed(work or (lambda: offered(ex, answer)), seconds)
     no = lambda how, text: Verdict(False, ex.name, f"{ex.name}: {text}", how)
     if outcome != "value": return no("error", f"your code {found}."), printed[-2000:]
     if found.get("handed"):
