@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-ANSWERS = {"lanes": "lane_sum", "whole": "whole_gradient", "busiest": "busiest",
+ANSWERS = {"lanes": "lane_sum", "whole": "gradient_of_lanes", "busiest": "busiest",
            "speedup": "speedup"}
 
 
