@@ -1,4 +1,4 @@
-"Published tokenizers: a file in disguise gives the disguised ids; flags, patterns without end, damage"
+"Published tokenizers: ids as the package tokenizers has them, bad files, and conversations"
 import copy
 import json
 import random
