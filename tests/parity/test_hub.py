@@ -117,7 +117,8 @@ def test_exported_again(both, tmp_path):
 def doubled(theirs, ours, monkeypatch):
     "The reference in float64 all the way: it would drop to float32 in norms, softmax and tables"
     softmax = torch.nn.functional.softmax
-    monkeypatch.setattr(torch.nn.functional, "softmax", lambda x, dim=-1, dtype=None: softmax(x, dim))
+    monkeypatch.setattr(torch.nn.functional, "softmax",
+                        lambda x, dim=-1, dtype=None: softmax(x, dim))
     model = tr.AutoModelForCausalLM.from_config(theirs.config, attn_implementation="eager").double()
     model.load_state_dict(theirs.state_dict())
     tables = ours.rope and [torch.as_tensor(np.concatenate([t, t], -1), dtype=torch.float64)
@@ -131,7 +132,8 @@ def doubled(theirs, ours, monkeypatch):
 
 
 def norm_of(m):
-    return lambda x: m.weight * (x / torch.sqrt((x * x).mean(-1, keepdim=True) + m.variance_epsilon))
+    eps = m.variance_epsilon
+    return lambda x: m.weight * (x / torch.sqrt((x * x).mean(-1, keepdim=True) + eps))
 
 
 def test_gradients_in_float64(both, monkeypatch):
