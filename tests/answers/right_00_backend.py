@@ -1,4 +1,6 @@
 "Right answers, written otherwise: each function is one, its name begins with a key of ANSWERS"
+import numpy as np
+
 ANSWERS = {"pairwise": "pairwise_sum"}
 
 
@@ -15,3 +17,8 @@ def pairwise__by_places(x):
         middle = start + (stop - start) // 2
         return between(start, middle) + between(middle, stop)
     return between(0, len(x))
+
+
+def pairwise__split(x):
+    if x.size == 1: return x[0]
+    return np.add(*(pairwise__split(half) for half in np.split(x, [x.size // 2])))

@@ -38,3 +38,31 @@ def complex__other_step(f, x):
 def sides__vdot(f, bwd, x, R, v):
     moved = f(x + 1j * 1e-30 * v).imag / 1e-30
     return np.vdot(R, moved), np.vdot(bwd(R, x), v)
+
+
+def central__one_number_at_a_time(f, x, h):
+    def slope(i):
+        low, high = x.ravel().copy(), x.ravel().copy()
+        low[i], high[i] = low[i] - h, high[i] + h
+        return (f(high.reshape(x.shape)) - f(low.reshape(x.shape))) * 0.5 / h
+    return np.array([slope(i) for i in range(x.size)]).reshape(x.shape)
+
+
+def complex__flat(f, x):
+    dx = np.zeros(x.size)
+    for i in range(x.size):
+        z = x.reshape(-1).astype(np.complex128)
+        z.imag[i] = 1e-30
+        dx[i] = np.imag(f(z.reshape(x.shape))) / 1e-30
+    return dx.reshape(x.shape)
+
+
+def sides__weighed_after_the_step(f, bwd, x, R, v):
+    back = sum(a * b for a, b in zip(bwd(R, x).ravel(), v.ravel()))
+    return float((R * np.imag(f(x + v * 1e-30j) * 1e30)).sum()), float(back)
+
+
+def sides__einsum(f, bwd, x, R, v):
+    z = x.astype(complex)
+    z.imag = 1e-30 * v
+    return np.einsum("nb,nb->", R, f(z)).imag / 1e-30, np.einsum("na,na->", v, bwd(R, x))

@@ -1,7 +1,8 @@
 "Right answers, written otherwise: each function is one, its name begins with a key of ANSWERS"
 import numpy as np
 
-ANSWERS = {"embedding": "Embedding.backward"}
+ANSWERS = {"embedding": "Embedding.backward", "head": "Unembedding.backward",
+           "position": "Position.backward"}
 
 
 def embedding__add_at(self, dy):
@@ -23,3 +24,61 @@ def embedding__loop(self, dy):
 def embedding__row_by_row(self, dy):
     ids, = self.saved()
     for i in range(len(self.W)): self.dW[i] += dy[ids == i].sum(axis=0)
+
+
+def head__einsum(self, dy):
+    x, = self.saved()
+    self.emb.dW += np.einsum("nv,nc->vc", dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1]))
+    return np.einsum("...v,vc->...c", dy, self.emb.W)
+
+
+def head__each_place(self, dy):
+    x, = self.saved()
+    dx = np.empty_like(x)
+    for at in np.ndindex(x.shape[:-1]):
+        self.emb.dW += np.outer(dy[at], x[at])
+        dx[at] = self.emb.W.T @ dy[at]
+    return dx
+
+
+def head__token_by_token(self, dy):
+    x, = self.saved()
+    dx, lead = np.zeros_like(x), tuple(range(x.ndim - 1))
+    for token, row in enumerate(self.emb.W):
+        d = dy[..., token, None]
+        self.emb.dW[token] += (d * x).sum(axis=lead)
+        dx += d * row
+    return dx
+
+
+def head__tensordot(self, dy):
+    x, = self.saved()
+    lead = list(range(dy.ndim - 1))
+    self.emb.dW += np.tensordot(dy, x, (lead, lead))
+    return np.tensordot(dy, self.emb.W, 1)
+
+
+def position__leading_axes(self, dy):
+    start, T = self.saved()
+    self.dW[start:start + T] += dy.sum(axis=tuple(range(dy.ndim - 2)))
+    return dy
+
+
+def position__add_at(self, dy):
+    start, T = self.saved()
+    np.add.at(self.dW, np.broadcast_to(np.arange(start, start + T), dy.shape[:-1]), dy)
+    return dy.copy()
+
+
+def position__loops(self, dy):
+    start, T = self.saved()
+    for at in np.ndindex(dy.shape[:-2]):
+        for t in range(T): self.dW[start + t] += dy[at][t]
+    return dy
+
+
+def position__one_hot(self, dy):
+    start, T = self.saved()
+    hot = np.eye(len(self.W), dtype=dy.dtype)[start:start + T]
+    self.dW += np.einsum("tp,ntc->pc", hot, dy.reshape(-1, *dy.shape[-2:]))
+    return dy

@@ -1,7 +1,7 @@
 "Right answers, written otherwise: each function is one, its name begins with a key of ANSWERS"
 import numpy as np
 
-ANSWERS = {"rotate": "rotate", "back": "rotate_bwd"}
+ANSWERS = {"speeds": "inverse_frequencies", "rotate": "turn_pairs", "back": "turn_back"}
 
 
 def rotate__two_halves(x, cos, sin):
@@ -51,3 +51,25 @@ def back__transposed_matrix(dy, cos, sin):
             R = np.array([[cos[t, i], -sin[t, i]], [sin[t, i], cos[t, i]]], dy.dtype)
             dx[..., t, [i, i + h]] = dy[..., t, [i, i + h]] @ R
     return dx
+
+
+def speeds__powers(head_size, base):
+    return np.array([base ** (-2 * i / head_size) for i in range(head_size // 2)])
+
+
+def speeds__exponential(head_size, base):
+    i = np.arange(head_size // 2)
+    return np.exp(-2 * i * np.log(base) / head_size)
+
+
+def speeds__one_over(head_size, base):
+    return 1.0 / base ** (np.arange(0, head_size, 2) / head_size)
+
+
+def speeds__a_geometric_row(head_size, base):
+    step = base ** (2 / head_size)
+    return np.divide(1, np.cumprod([1.0] + [step] * (head_size // 2 - 1)))
+
+
+def speeds__logspace(head_size, base):
+    return np.logspace(0, 2 / head_size - 1, head_size // 2, base=base)

@@ -1,7 +1,8 @@
 "Right answers, written otherwise: each function is one, its name begins with a key of ANSWERS"
 import numpy as np
 
-ANSWERS = {"truncate": "truncate", "distribution": "distribution"}
+ANSWERS = {"truncate": "truncate", "distribution": "distribution",
+           "penalise": "penalise"}
 
 
 def truncate__row_by_row(p, top_k=None, top_p=None, min_p=None):
@@ -73,3 +74,32 @@ def distribution__log_softmax(logits, temperature=1.0, top_k=None, top_p=None, m
     z = z - z.max(-1, keepdims=True)
     p = np.exp(z - np.log(np.exp(z).sum(-1, keepdims=True)))
     return truncate__one_rule_after_the_other(p, top_k, top_p, min_p)
+
+
+def penalise__sets(logits, ids, penalty):
+    z = logits.copy()
+    for row, tokens in zip(z, ids):
+        for i in set(tokens.tolist()): row[i] = row[i] / penalty if row[i] > 0 else row[i] * penalty
+    return z
+
+
+def penalise__marks(logits, ids, penalty):
+    seen = np.zeros(logits.shape, bool)
+    seen[np.arange(len(ids))[:, None], ids] = True
+    punished = np.where(logits > 0, logits / penalty, logits * penalty)
+    return np.where(seen, punished, logits)
+
+
+def penalise__one_hot_powers(logits, ids, penalty):
+    seen = np.eye(logits.shape[-1], dtype=int)[ids].max(axis=1)
+    return logits * (penalty ** (-np.sign(logits) * seen)).astype(logits.dtype)
+
+
+def penalise__unique(logits, ids, penalty):
+    z = np.array(logits)
+    for b in range(len(z)):
+        i = np.unique(ids[b])
+        up, down = i[z[b, i] > 0], i[z[b, i] <= 0]
+        z[b, up] /= penalty
+        z[b, down] *= penalty
+    return z

@@ -1,4 +1,8 @@
 "Right answers, written otherwise: each function is one, its name begins with a key of ANSWERS"
+import collections
+import heapq
+import math
+
 import numpy as np
 
 ANSWERS = {"gradients": "reverse_mode", "ages": "generations", "power": "pow_bwd",
@@ -23,11 +27,40 @@ def gradients__readers(steps):
     return [float(d[i]) for i in range(len(steps))]
 
 
+def gradients__nearest_to_the_loss_first(steps):
+    d, todo, last = [0.0] * len(steps), [1 - len(steps)], len(steps) - 1
+    d[last], waiting = 1.0, {last}
+    while todo:
+        k = -heapq.heappop(todo)
+        for i, slope in steps[k]:
+            d[i] += slope * d[k]
+            if i not in waiting: heapq.heappush(todo, -i)
+            waiting.add(i)
+    return d
+
+
 def ages__if(inputs):
     g = [0] * len(inputs)
     for k in range(len(inputs)):
         if inputs[k]: g[k] = max(g[i] for i in inputs[k]) + 1
     return g
+
+
+def ages__until_nothing_changes(inputs):
+    g, before = [0] * len(inputs), None
+    while g != before:
+        before = g
+        g = [max([g[i] + 1 for i in xs] + [0]) for xs in inputs]
+    return g
+
+
+def ages__generation_by_generation(inputs):
+    found, now, place = {}, [k for k, xs in enumerate(inputs) if not xs], 0
+    while now:
+        found |= dict.fromkeys(now, place)
+        place += 1
+        now = [k for k, xs in enumerate(inputs) if k not in found and all(i in found for i in xs)]
+    return [found[k] for k in range(len(inputs))]
 
 
 def power__from_y(dy, y, a, b): return dy * y * b / a, dy * np.log(a) * y
@@ -37,6 +70,44 @@ def power__exponential(dy, y, a, b):
     ln = np.log(a)
     e = np.exp(b * ln) * dy
     return e * b / a, e * ln
+
+
+def power__number_by_number(dy, y, a, b):
+    da, db = np.empty_like(dy), np.empty_like(dy)
+    for at in np.ndindex(dy.shape):
+        da[at] = dy[at] * b[at] * float(a[at]) ** (float(b[at]) - 1)
+        db[at] = dy[at] * y[at] * math.log(a[at])
+    return da, db
+
+
+def order__reports_counted(reads, y):
+    below, todo = {y}, [y]
+    for k in todo:
+        fresh = [x for x in dict.fromkeys(reads[k]) if x not in below]
+        below.update(fresh)
+        todo += fresh
+    reports = collections.Counter(x for k in below for x in set(reads[k]))
+    order = [y]
+    for k in order:
+        for x in dict.fromkeys(reads[k]):
+            reports[x] -= 1
+            if reports[x] == 0: order.append(x)
+    return order
+
+
+def order__the_latest_made_first(reads, y):
+    below = {y}
+    for k in reversed(made := _forward(reads)): below |= set(reads[k]) if k in below else set()
+    return [k for k in reversed(made) if k in below]
+
+
+def _forward(reads):
+    "Names so that each stands behind what it was made of"
+    done, missing = {}, dict(reads)
+    while missing:
+        for k in list(missing):
+            if all(x in done for x in missing[k]): done[k] = missing.pop(k)
+    return list(done)
 
 
 def order__post_order_reversed(reads, y):

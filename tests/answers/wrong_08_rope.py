@@ -1,7 +1,7 @@
 "Wrong answers as people write them: each function is one, its name begins with a key of ANSWERS"
 import numpy as np
 
-ANSWERS = {"rotate": "rotate", "back": "rotate_bwd"}
+ANSWERS = {"rotate": "turn_pairs", "back": "turn_back"}
 
 
 def rotate__neighbours_paired(x, cos, sin):
