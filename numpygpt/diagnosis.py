@@ -217,11 +217,15 @@ def by_edit(ex: Exercise, theirs: list[Facts], seconds: float = 3.0) -> str | No
 # %% ../nbs/diagnosis.ipynb #d1a00019
 def describe(ex: Exercise, case: tuple) -> str:
     "The inputs of a case, in a few words"
-    rest, said = case if route(ex) == "function" or ex.see else case[1:], []
-    for x in rest:
-        text = " ".join(repr(x).split()) if not hasattr(x, "shape") else f"an array {x.shape}"
-        said.append(text if len(text) <= 60 else text[:57] + "...")
-    return ", ".join(said[:5])
+    rest = case if route(ex) == "function" or ex.see else case[1:]
+    return ", ".join(_input(x) for x in rest[:5])
+
+def _input(x):
+    if hasattr(x, "shape"): return f"an array {x.shape}"
+    if isinstance(x, (list, tuple)) and any(hasattr(v, "shape") for v in x):
+        return "[" + ", ".join(map(_input, x[:5])) + "]"
+    text = " ".join(repr(x).split())
+    return text if len(text) <= 60 else text[:57] + "..."
 
 def _kind(fact):
     "What a fact is, in words"
@@ -258,7 +262,7 @@ def _odd(what, yours, right):
     odd = ~np.isfinite(yours) & np.isfinite(right)
     if not odd.any(): return None
     at = tuple(int(i) for i in np.argwhere(odd)[0])
-    return f"{what} is {yours[at]} first at {at}, where it should be finite"
+    return f"{what} is {yours[at]}{f' first at {at}' if at else ''}, where it should be finite"
 
 # %% ../nbs/diagnosis.ipynb #d1a0011a
 def place(ex: Exercise, n: str, yours: Any, right: Any, inputs: str, floor: float) -> tuple:
@@ -273,8 +277,14 @@ def place(ex: Exercise, n: str, yours: Any, right: Any, inputs: str, floor: floa
     at = tuple(int(i) for i in np.argwhere(wrong)[0])
     where |= {"index": at, "yours": yours[at].item(), "right": right[at].item()}
     some = f"first at {at}, in {wrong.sum()} of {wrong.size} places, " if wrong.ndim else ""
-    came, needed = (f"{where[k]!r:.14}" for k in ("yours", "right"))
+    came, needed = _apart(where["yours"], where["right"])
     return where, f"{n} differs {some}for {where['inputs']}: {came} came, right is {needed}"
+
+def _apart(*two):
+    "Two numbers in as few digits as tell them apart, four at least"
+    shown = [two] if all(isinstance(v, int) for v in two) else []
+    shown += [[f"{v:.{n}g}" for v in two] for n in range(4, 17)]
+    return next(([str(v) for v in pair] for pair in shown if pair[0] != pair[1]), map(repr, two))
 
 # %% ../nbs/diagnosis.ipynb #d1a0001b
 def first(ex: Exercise, theirs: list[Facts], right: list[Facts]) -> tuple[dict[str, Any], str]:

@@ -263,8 +263,8 @@ def hint(name: str, number: int | None = None) -> Said:
     text = f"Hint {number} of 4: {one.hints[number - 1]}"
     where = _last[name].where if name in _last else {}
     if number > 1 and "index" in where:
-        text += (f"\nYour last attempt: {where['tensor']} differs first at {where['index']}, "
-                 f"for {where['inputs']}.")
+        at = f" first at {where['index']}" if where["index"] else ""
+        text += f"\nYour last attempt: {where['tensor']} differs{at}, for {where['inputs']}."
     return Said(f"{name}, hint {number}", text)
 
 # %% ../nbs/learn.ipynb #1e40010a
