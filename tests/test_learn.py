@@ -5,6 +5,7 @@ import importlib.util
 import itertools
 import math
 import signal
+from collections import Counter
 from pathlib import Path
 from types import FunctionType
 
@@ -113,19 +114,33 @@ def test_names_are_unique():
     assert len(set(names)) == len(names) and len(names) >= 3
 
 
-def answers(kind):
-    "(exercise, name, function) of the stored answers of a kind, as people write them"
-    found, rows = {ex.name: ex for ex in EXERCISES}, []
+def stored(kind):
+    "(file, name of the answer, name of its exercise, function) of the stored answers of a kind"
     for path in sorted(ANSWERS.glob(f"{kind}_*.py")):
         spec = importlib.util.spec_from_file_location(path.stem, path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         for name, thing in vars(module).items():
             key, _, rest = name.partition("__")
-            if rest and key in module.ANSWERS and module.ANSWERS[key] in found:
-                ex = found[module.ANSWERS[key]]
-                rows.append(pytest.param(ex, thing, id=f"{path.stem}-{name}"))
-    return rows
+            if rest and key in module.ANSWERS: yield path.stem, name, module.ANSWERS[key], thing
+
+
+def answers(kind):
+    "The stored answers of a kind, as people write them, each with its exercise"
+    found = {ex.name: ex for ex in EXERCISES}
+    return [pytest.param(found[ex], thing, id=f"{stem}-{name}")
+            for stem, name, ex, thing in stored(kind) if ex in found]
+
+
+def test_every_stored_answer_has_its_exercise():
+    names = {ex.name for ex in EXERCISES}
+    for kind in ("right", "wrong"):
+        assert not {(stem, ex) for stem, _, ex, _ in stored(kind) if ex not in names}
+
+
+def test_a_derivation_has_three_right_answers_written_otherwise():
+    written = Counter(ex for _, _, ex, _ in stored("right"))
+    assert not [ex.name for ex in EXERCISES if ex.kind == "A" and written[ex.name] < 3]
 
 
 @pytest.mark.parametrize("ex, answer", answers("right"))
