@@ -40,7 +40,7 @@ def check_rows(ids: Array,     # integers (...)
                          f"{int(ids.min())} to {int(ids.max())}: were they made by this model's "
                          "own tokenizer?")
 
-
+# %% ../nbs/06_embedding.ipynb #2be8d093
 class Embedding(Module):
     "y = W[ids]: row `id` of a table (V, C); ids (...) to (..., C); errors as in `check_rows`"
     def __init__(self,
