@@ -25,7 +25,7 @@ def main():
     parser.add_argument("--workers", default="0", help="processes that share each batch; "
                                                        "one for each usable core unless told")
     o = parser.parse_args()
-    begin = ["--resume"] if cli.holds_run(o.out) else ["--preset", "pretrained", "--out"]
+    begin = ["--resume"] if checkpoint.holds_run(o.out) else ["--preset", "pretrained", "--out"]
     cli.main(["train", *begin, str(o.out), "--sample", "0", "--workers", o.workers])
     info = checkpoint.read_info(checkpoint.find(o.out))
     if info["index"] < info["train"]["steps"]: return

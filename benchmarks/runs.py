@@ -17,8 +17,9 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402: the line above must come first
 from tqdm import tqdm                                        # noqa: E402
 
-from numpygpt import checkpoint, cli                         # noqa: E402
+from numpygpt import checkpoint                              # noqa: E402
 from numpygpt.bpe import BPETokenizer, CharTokenizer, WordTokenizer   # noqa: E402
+from numpygpt.cli_train import Train                         # noqa: E402
 from numpygpt.cost import hold_memory, step_flops   # noqa: E402
 from numpygpt.data import Dataset, Windows, load_text, split_text   # noqa: E402
 from numpygpt.generate import generate                       # noqa: E402
@@ -139,7 +140,7 @@ def look(run, kind):   # kind: of each validation token
 def shakespeare(folder, workers):
     """Chapter 33: the preset as the command line runs it, looked at six times,
     and the three usual samplers at its end"""
-    run = cli.Train.of("shakespeare").new_run()
+    run = Train.of("shakespeare").new_run()
     kind, val = kinds(run.dataset), run.dataset.val
     looks = [look(run, kind)
              for _ in trained(run, folder, (0, 25, 100, 400, 800, run.config.steps), workers)]

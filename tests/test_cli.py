@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from numpygpt import checkpoint, cli
+from numpygpt.cli_train import Train
 from numpygpt.course import chapters
 from numpygpt.gradcheck import wrongs
 from numpygpt.replicas import core_limit
@@ -224,7 +225,7 @@ def test_without_out_a_free_folder_is_found(tmp_path):
     ("--preset nano --n_head 2", "nano"), ("--freeze emb --preset nano", "nano"), ("", "tiny"),
 ])
 def test_the_last_preset_decides_all_that_a_preset_decides(line, preset):
-    command, pure = cli.parse(["train", *line.split()]), cli.Train.of(preset)
+    command, pure = cli.parse(["train", *line.split()]), Train.of(preset)
     assert (command.preset, command.data, command.tokenizer) == (preset, pure.data, pure.tokenizer)
     assert command.model.n_embd == pure.model.n_embd and command.train.lr == pure.train.lr
     assert command.model.n_kv_head == command.model.n_head

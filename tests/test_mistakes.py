@@ -33,7 +33,7 @@ print(*[m for m in sys.modules if m.startswith("numpygpt.")], *[p for p in read 
 """
 
 
-@pytest.mark.parametrize("module", ["transformer", "training", "generate", "cli"])
+@pytest.mark.parametrize("module", ["transformer", "training", "generate", "cli_train", "cli"])
 def test_who_trains_a_model_meets_no_mistake(module):
     "In a fresh interpreter: neither the test bench is loaded nor a chapter read"
     done = subprocess.run([sys.executable, "-c", WATCHED.format(module=module)], text=True,

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numpygpt import checkpoint, cli
+from numpygpt import checkpoint
+from numpygpt.cli_train import Train
 from numpygpt.generate import generate
 from numpygpt.replicas import Replicas
 from numpygpt.training import evaluate, fit
@@ -28,7 +29,7 @@ def recipe():
     if not os.environ.get("NUMPYGPT_DATA"):
         pytest.skip("NUMPYGPT_DATA names no folder with tinyshakespeare.txt: "
                     "the recipe of the model in the package was not tried")
-    return cli.Train.of("pretrained").new_run()
+    return Train.of("pretrained").new_run()
 
 
 def test_three_files_of_a_megabyte_at_most():

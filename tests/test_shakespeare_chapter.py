@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from numpygpt import checkpoint
-from numpygpt.cli import Train
+from numpygpt.cli_train import Train
 from numpygpt.replicas import Replicas
 from numpygpt.training import PRESETS, TrainConfig, fit, read_log
 from numpygpt.transformer import GPTConfig
