@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FILES', 'MODEL', 'OPTIMIZER', 'TOKENIZER', 'TRAIN', 'PRETRAINED', 'FREE', 'sync', 'sync_names', 'aside', 'swap',
            'recover', 'find', 'holds_run', 'sha256', 'cast', 'others', 'check_place', 'write', 'save', 'run_state',
-           'fingerprint', 'read_info', 'read_arrays', 'model_config', 'load', 'open_model', 'open_data', 'resume',
-           'stop_signals', 'summary', 'start_from']
+           'fingerprint', 'read_info', 'read_arrays', 'model_config', 'load', 'check_whole', 'open_model', 'open_data',
+           'resume', 'check_run', 'settings', 'restore', 'stop_signals', 'summary', 'start_from']
 
 # %% ../nbs/18_checkpoint.ipynb #80118bfb
 import hashlib
@@ -133,7 +133,8 @@ def write(new: Path, model: GPT, tokenizer: Tokenizer | None, run: Run | None,
     from safetensors.numpy import save_file
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    save_file(cast(model.state_dict(), dtype), new / MODEL, metadata={"format": "numpygpt"})
+    weights = model.state_dict(frozen=not (run and run.base))
+    save_file(cast(weights, dtype), new / MODEL, metadata={"format": "numpygpt"})
     if tokenizer: tokenizer.save(new / TOKENIZER)
     if run: save_file(run.optimizer.state_dict(), new / OPTIMIZER)
     digests = {name: sha256(new / name) for name in (MODEL, OPTIMIZER) if (new / name).exists()}
@@ -166,7 +167,8 @@ def run_state(run: Run) -> dict[str, Any]:
             "loader": run.loader.state_dict(),
             "generators": {name: rng.bit_generator.state for name, rng in generators.items()},
             "ready": run.ready and asdict(run.ready),        # None, unless a Ctrl-C came in between
-            "source": run.source, "data": fingerprint(run.dataset)}
+            "source": run.source, "data": fingerprint(run.dataset),
+            **({"base": run.base} if run.base else {})}
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -222,11 +224,18 @@ def load(folder: str | Path = PRETRAINED) -> tuple[GPT, Tokenizer | None]:
     Without an argument it is the model that comes with the package. ValueError or
     FileNotFoundError names the file that is damaged or missing."""
     folder = find(folder)
-    info = read_info(folder)
+    check_whole(folder, info := read_info(folder))
     model = GPT(model_config(info), np.random.default_rng(0))
     model.load_state_dict(read_arrays(folder / MODEL, info))
     model.eval()
     return model, load_tokenizer(folder / TOKENIZER) if (folder / TOKENIZER).exists() else None
+
+
+def check_whole(folder: Path, info: dict[str, Any]) -> None:
+    "A ValueError for a run whose frozen weights lie elsewhere"
+    if base := info.get("base"):
+        raise ValueError(f"{folder} began with the weights in {base['folder']}: open it with "
+                         "numpygpt.load, or numpygpt.resume")
 
 
 def open_model(folder: str | Path) -> tuple[GPT, Tokenizer]:
@@ -258,24 +267,38 @@ def resume(folder: str | Path,
     What follows is the same, bit for bit, as without the stop. ValueError where text or files are
     others, or where the model was saved without its run."""
     folder = find(folder)
-    info = read_info(folder)
+    check_whole(folder, info := read_info(folder))
+    check_run(folder, info)
+    dataset = dataset or open_data(info["source"], load_tokenizer(folder / TOKENIZER))
+    run = Run(model_config(info), settings(info, steps), dataset, info["source"])
+    restore(run, folder, info)
+    return run
+
+
+def check_run(folder: Path, info: dict[str, Any]) -> None:
+    "A ValueError where a model was saved without its run"
     if "loader" not in info:
         raise ValueError(f"{folder} holds a model without its training state: "
                          "it can be sampled, not resumed")
-    dataset = dataset or open_data(info["source"], load_tokenizer(folder / TOKENIZER))
-    if fingerprint(dataset) != info["data"]:
+
+
+def settings(info: dict[str, Any], steps: int | None = None) -> TrainConfig:
+    "The TrainConfig in what train.json holds, with a new goal if told"
+    return TrainConfig(**{**info["train"], **({"steps": steps} if steps else {})})
+
+# %% ../nbs/18_checkpoint.ipynb #301bc7a9
+def restore(run: Run, folder: Path, info: dict[str, Any]) -> None:
+    "Put a run, made anew, where it was when `folder` was saved; ValueError where it is another"
+    if fingerprint(run.dataset) != info["data"]:
         raise ValueError(f"the text {info['source']!r} is not the one that this run was trained "
                          "on: restore it, or start a new run")
-    config = TrainConfig(**{**info["train"], **({"steps": steps} if steps else {})})
-    run = Run(model_config(info), config, dataset, info["source"])
-    run.model.load_state_dict(read_arrays(folder / MODEL, info))
+    run.model.load_state_dict(read_arrays(folder / MODEL, info), frozen=not run.base)
     run.optimizer.load_state_dict(read_arrays(folder / OPTIMIZER, info))
     run.loader.load_state_dict(info["loader"])
     run.dropout_rng.bit_generator.state = info["generators"]["dropout"]
     run.sample_rng.bit_generator.state = info["generators"]["sample"]
     run.index, run.val_losses = info["index"], [tuple(v) for v in info["val_losses"]]
     if ready := info.get("ready"): run.ready = Step(**ready)
-    return run
 
 # %% ../nbs/18_checkpoint.ipynb #6c2f90d8
 @contextmanager

@@ -77,6 +77,7 @@ class Probe:
                  seed: int = 0):
         rng = _rng(seed, "probe")
         self.layer = copy.deepcopy(layer).train()
+        for _, m, name in self.layer.slots(): setattr(m, name, getattr(m, name).astype(dtype))
         self.flat = Flat(self.layer, dtype)
         self.flat.w[:] = xp.asarray(rng.normal(0, scale, len(self.flat)))   # zeros hide errors
         self.inputs = [xp.asarray(x).astype(dtype) if _is_float(x) else x for x in inputs]
@@ -85,8 +86,7 @@ class Probe:
         self.tensors = {**self.flat.views(self.flat.w), **dict(zip(self.names, floats))}
         self.rngs = [(m.rng, m.rng.bit_generator.state) for _, m in self.layer.modules()
                      if hasattr(m, "rng")]
-        real = xp.empty(0, dtype).real.dtype
-        self.R = xp.asarray(rng.normal(size=self().shape), dtype=real)      # in the output's shape
+        self.R = xp.asarray(rng.normal(size=self().shape), dtype=xp.empty(0, dtype).real.dtype)
 
     def __call__(self) -> Array:
         for rng, state in self.rngs: rng.bit_generator.state = state    # the same dropout mask

@@ -33,8 +33,9 @@ class LayerNorm(Module):
 
     def backward(self, dy: Array) -> Array:               # (..., C)
         n, r = self.saved()
-        self.dg += xp.einsum("nc,nc->c", rows(dy), rows(n))
-        self.db += rows(dy).sum(0)
+        if not self.frozen:
+            self.dg += xp.einsum("nc,nc->c", rows(dy), rows(n))
+            self.db += rows(dy).sum(0)
         dx = dy * self.g                                  # this is dn
         along = row_mean(dx, n)
         dx -= row_mean(dx)                                # a common shift would be invisible
@@ -57,7 +58,7 @@ class RMSNorm(Module):
 
     def backward(self, dy: Array) -> Array:               # (..., C)
         n, r = self.saved()
-        self.dg += xp.einsum("nc,nc->c", rows(dy), rows(n))
+        if not self.frozen: self.dg += xp.einsum("nc,nc->c", rows(dy), rows(n))
         dx = dy * self.g                                  # this is dn
         dx -= n * row_mean(dx, n)                         # a stretch would be invisible
         dx *= r

@@ -66,9 +66,9 @@ class Tree:
             for name in vars(owner).get("_params", ()):
                 yield f"{path}.{name}".lstrip("."), owner, name
 
-    def named_parameters(self) -> dict[str, Array]:
-        "Every weight array by its dotted path, such as blocks.0.attn.q.W"
-        return {path: getattr(owner, name) for path, owner, name in self.slots()}
+    def named_parameters(self, frozen: bool = True) -> dict[str, Array]:
+        "Every weight array by its dotted path, such as blocks.0.attn.q.W; `frozen` as in `slots`"
+        return {path: getattr(owner, name) for path, owner, name in self.slots(frozen)}
 
     def named_gradients(self) -> dict[str, Array]:
         "The gradient array of every weight that learns, by the path of the weight"
@@ -89,13 +89,13 @@ def check_fit(needed: dict[str, tuple], came: dict[str, tuple]) -> None:
 # %% ../nbs/01_module.ipynb #1b17d0a5
 class Loadable(Tree):
     "A tree whose parameters go out as a dictionary by path, and come in from one"
-    def state_dict(self) -> dict[str, Array]:
-        "A copy of every parameter, as NumPy arrays by path"
-        return {path: to_cpu(w).copy() for path, w in self.named_parameters().items()}
+    def state_dict(self, frozen: bool = True) -> dict[str, Array]:
+        "A copy of every parameter, or of those that learn, as NumPy arrays by path"
+        return {path: to_cpu(w).copy() for path, w in self.named_parameters(frozen).items()}
 
-    def load_state_dict(self, state: dict[str, Array]) -> None:
+    def load_state_dict(self, state: dict[str, Array], frozen: bool = True) -> None:
         "Copy `state` into the parameters, in place; ValueError and no change unless all fits"
-        mine = self.named_parameters()
+        mine = self.named_parameters(frozen)
         check_fit({p: w.shape for p, w in mine.items()}, {p: w.shape for p, w in state.items()})
         for path, w in mine.items(): w[...] = xp.asarray(state[path], dtype=w.dtype)
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from . import schedules
 from .backend import Array, get_device, xp
-from .data import DataLoader, Dataset, Windows
+from .data import Arrays, DataLoader, Dataset, Windows
 from .losses import cross_entropy
 from .module import Flat, Module
 from .optimizers import OPTIMIZERS, Optimizer, clip_grad_norm
@@ -39,6 +39,7 @@ class TrainConfig:
     "How a GPT is trained; every field is checked when it is made"
     steps: int = 2000               # updates of the weights
     batch_size: int = 12            # sequences in a step
+    length: int = 0                 # tokens in a sequence; 0: as many as the model reads
     micro_batch: int = 0            # sequences in one forward pass; 0: as many as stay in the cache
     optimizer: str = "adamw"        # adamw, adam or sgd
     lr: float = 1e-3                # peak learning rate
@@ -65,8 +66,8 @@ SCHEDULES = "cosine", "constant", "step", "plateau"
 
 def check_train(c: TrainConfig) -> None:
     "A ValueError where something is out of its range, which says what the range is"
-    whole = dict(steps=1, batch_size=1, micro_batch=0, warmup=0, eval_every=0, eval_batches=0,
-                 save_every=0, seed=0)
+    whole = dict(steps=1, batch_size=1, length=0, micro_batch=0, warmup=0, eval_every=0,
+                 eval_batches=0, save_every=0, seed=0)
     for name, low in whole.items():
         value = getattr(c, name)
         if not isinstance(value, int) or value < low:
@@ -101,7 +102,6 @@ def scheduled(c: TrainConfig, index: int, val_losses: Sequence[tuple[int, float]
     else: lr = c.lr
     return min(lr, schedules.warmup(index, c.lr, c.warmup)) if index < c.warmup else lr
 
-
 def make_optimizer(flat: Flat, c: TrainConfig) -> Optimizer:
     "The optimizer that `c` names; ValueError where a name in `freeze` fits nothing"
     kind = OPTIMIZERS[c.optimizer]
@@ -113,20 +113,22 @@ def make_optimizer(flat: Flat, c: TrainConfig) -> Optimizer:
 class Run:
     """A model with everything that its training needs, ready for `fit`
 
-    `source` is what `load_text` or `Dataset.open` found the dataset under. `weights`, by path as
-    from `state_dict`, are what to start from: random ones unless told.
-    """
+    `source` is what `load_text` or `Dataset.open` found the dataset under. It starts from
+    `weights`, by path as from `state_dict`, or goes on with a `model`; else from random weights.
+    `base` says where frozen weights lie, if they are not to be saved with the run."""
     def __init__(self, model_config: GPTConfig, config: TrainConfig, dataset: Dataset,
-                 source: str | Path | None = None,
-                 weights: dict[str, np.ndarray] | None = None):
+                 source: str | Path | None = None, weights: dict[str, np.ndarray] | None = None,
+                 model: GPT | None = None, base: dict[str, Any] | None = None):
         check_causal(model_config)
-        self.config, self.dataset, self.source = config, dataset, source
+        self.config, self.dataset, self.source, self.base = config, dataset, source, base
         init, data, self.dropout_rng, self.sample_rng = np.random.default_rng(config.seed).spawn(4)
-        self.model = GPT(model_config, init, self.dropout_rng)
+        self.model = model or GPT(model_config, init, self.dropout_rng)
         if weights is not None: self.model.load_state_dict(weights)
+        for part in (m for _, m in self.model.modules() if hasattr(m, "rng")):
+            part.rng = self.dropout_rng
         self.flat = Flat(self.model)
         self.optimizer = make_optimizer(self.flat, config)
-        self.loader = DataLoader(Windows(dataset.train, model_config.context), config.batch_size,
+        self.loader = DataLoader(self.read(dataset.train), config.batch_size,
                                  seed=int(data.integers(2**31)))
         self.index = 0                                       # updates done
         self.ready: Step | None = None                       # done, and not yet handed over
@@ -136,17 +138,20 @@ class Run:
             lambda x, y: accumulate(self.model, x, y, config.micro_batch))
         self.update: Callable[[float], None] = lambda lr: self.optimizer.step(lr)     # and here
 
+    def read(self, tokens: Any) -> Windows | Arrays:
+        "What the model reads of a row of tokens: stretches of one length; `Arrays` as they are"
+        if isinstance(tokens, Arrays): return tokens
+        return Windows(tokens, self.config.length or self.model.config.context)
+
     def lr(self) -> float:
         "The learning rate of the next step"
         return scheduled(self.config, self.index, self.val_losses)
-
 
 def check_causal(c: GPTConfig) -> None:
     "A ValueError for a model that sees the token which it shall predict"
     if not c.causal:
         raise ValueError("with causal=False a model sees the token that it shall predict, and has "
-                         "nothing to learn: train it to fill in tokens that are masked, as the "
-                         "chapter on BERT does")
+                         "nothing to learn: train it to fill in masked tokens, as with BERT")
 
 # %% ../nbs/17_training.ipynb #abe41580
 def micro_batch_size(model_config: GPTConfig) -> int:
@@ -154,7 +159,6 @@ def micro_batch_size(model_config: GPTConfig) -> int:
     if get_device() == "gpu": return 1 << 30
     assert model_config.n_hidden is not None                 # GPTConfig has filled it in
     return max(1, (1 << 19) // (model_config.n_hidden * model_config.context))
-
 
 def accumulate(model: GPT, x: np.ndarray, y: np.ndarray, micro_batch: int | None = None) -> Any:
     """The loss of the whole batch in nats per token, a scalar on the device
@@ -225,20 +229,23 @@ def spread(n: int, batch_size: int, batches: int = 0) -> list[np.ndarray]:
     return at
 
 # %% ../nbs/17_training.ipynb #a4f06951
-def evaluate(model: GPT, tokens: Array, batch_size: int = 12, batches: int = 0) -> float:
+def evaluate(model: GPT, tokens: Any, batch_size: int = 12, batches: int = 0) -> float:
     """Mean loss in nats per token over windows that do not overlap, in eval mode
 
-    The model's mode is put back. `tokens` is one long row of ids; `batches` as in `spread`."""
-    T, m, total, n = model.config.context, micro_batch_size(model.config), 0.0, 0
-    windows, was = Windows(tokens, T), model.training
+    The model's mode is put back. `tokens` is one long row of ids, or what `Run.read` makes of one;
+    `batches` as in `spread`."""
+    c, total, n, was = model.config, 0.0, 0, model.training
+    seen = tokens if isinstance(tokens, (Windows, Arrays)) else Windows(tokens, c.context)
+    m = micro_batch_size(c)
     model.eval()
     try:
-        for part in spread(-(-len(windows) // T), batch_size, batches):
+        for part in spread(-(-len(seen) // seen.stride), batch_size, batches):
             let_go()                                         # nothing to lose
-            x, y = windows[part * T]
+            x, y = seen[part * seen.stride]
             for i in range(0, len(x), m):
                 loss, _ = cross_entropy(model(xp.asarray(x[i:i + m])), xp.asarray(y[i:i + m]))
-                total, n = total + float(loss) * y[i:i + m].size, n + y[i:i + m].size
+                kept = int((y[i:i + m] != -1).sum())
+                total, n = total + float(loss) * kept, n + kept
     finally: model.train(was)
     return total / n
 
@@ -253,7 +260,7 @@ def fit(run: Run) -> Iterator[Step]:
             step = run.ready = run.ready or train_step(run)
             last, every = step.index == c.steps, c.eval_every
             if step.val_loss is None and (last or every and step.index % every == 0):
-                val = evaluate(run.model, run.dataset.val, c.batch_size, c.eval_batches)
+                val = evaluate(run.model, run.read(run.dataset.val), c.batch_size, c.eval_batches)
                 run.val_losses.append((step.index, val))
                 run.ready = replace(step, val_loss=val)
         step, run.ready = run.ready, None
@@ -267,7 +274,6 @@ def first_nonfinite(model: GPT, ids: Array) -> str:
     found: list[str] = []
     for path, w in model.named_parameters().items():
         if bad(w): return f"the weights {path}"
-
     def watched(module, *args, **kwargs):
         y = plain(module, *args, **kwargs)
         if not found and bad(y):
@@ -289,12 +295,10 @@ def record(steps: Iterable[Step], path: str | Path) -> Iterator[Step]:
     with open(path, "a", encoding="utf-8") as file:
         while True:
             with unbroken():
-                step = next(source, None)
-                if step is None: return
+                if (step := next(source, None)) is None: return
                 file.write(json.dumps(asdict(step)) + "\n")
                 file.flush()
             yield step
-
 
 def read_log(path: str | Path) -> list[Step]:
     "The steps written by `record`; a last line that is only half there is left out"

@@ -1029,9 +1029,9 @@ def test_defaults_of_the_shape():
 
 def test_defaults_of_the_training():
     assert vars(TrainConfig()) == dict(
-        steps=2000, batch_size=12, micro_batch=0, optimizer="adamw", lr=1e-3, schedule="cosine",
-        warmup=100, floor=0.1, beta1=0.9, beta2=0.99, weight_decay=0.1, clip=1.0, eval_every=250,
-        eval_batches=0, save_every=500, seed=1337, freeze=())
+        steps=2000, batch_size=12, length=0, micro_batch=0, optimizer="adamw", lr=1e-3,
+        schedule="cosine", warmup=100, floor=0.1, beta1=0.9, beta2=0.99, weight_decay=0.1,
+        clip=1.0, eval_every=250, eval_batches=0, save_every=500, seed=1337, freeze=())
 
 
 def test_recipes_and_records_do_not_change():
