@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FILES', 'MODEL', 'OPTIMIZER', 'TOKENIZER', 'TRAIN', 'PRETRAINED', 'FREE', 'sync', 'sync_names', 'aside', 'swap',
            'recover', 'find', 'holds_run', 'sha256', 'cast', 'others', 'check_place', 'write', 'save', 'run_state',
-           'fingerprint', 'read_info', 'read_arrays', 'model_config', 'load', 'check_whole', 'open_model', 'open_data',
-           'resume', 'check_run', 'settings', 'restore', 'stop_signals', 'summary', 'start_from']
+           'fingerprint', 'read_info', 'read_arrays', 'model_config', 'load', 'base_of', 'check_whole', 'open_model',
+           'open_data', 'resume', 'check_run', 'settings', 'restore', 'stop_signals', 'summary', 'start_from']
 
 # %% ../nbs/18_checkpoint.ipynb #80118bfb
 import hashlib
@@ -231,6 +231,11 @@ def load(folder: str | Path = PRETRAINED) -> tuple[GPT, Tokenizer | None]:
     return model, load_tokenizer(folder / TOKENIZER) if (folder / TOKENIZER).exists() else None
 
 
+def base_of(folder: str | Path) -> dict[str, Any]:
+    "What a run says of the weights that it began with; {} for one that began with none"
+    return read_info(find(folder)).get("base", {}) if holds_run(folder) else {}
+
+
 def check_whole(folder: Path, info: dict[str, Any]) -> None:
     "A ValueError for a run whose frozen weights lie elsewhere"
     if base := info.get("base"):
@@ -315,10 +320,10 @@ def stop_signals() -> Iterator[list[int]]:
         for s, old in before.items(): signal.signal(s, old)
 
 # %% ../nbs/18_checkpoint.ipynb #b6f2187d
-def summary(folder: str | Path) -> str:
-    "What a checkpoint is made of, in some lines"
+def summary(folder: str | Path, opened: Callable[[Path], tuple[GPT, Any]] = load) -> str:
+    "What a checkpoint, which `opened` opens, is made of, in some lines"
     folder = find(folder)
-    info, (model, tokenizer) = read_info(folder), load(folder)
+    info, (model, tokenizer) = read_info(folder), opened(folder)
     lines = [f"{folder}: {model.n_params:,} parameters, tokenizer {type(tokenizer).__name__}"]
     for part in ("model", "train"):
         settings = (f"{name}={value}" for name, value in info.get(part, {}).items())

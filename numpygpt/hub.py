@@ -6,7 +6,7 @@
 __all__ = ['CONFIG', 'ACTIVATIONS', 'GPT2', 'LLAMA', 'FIXED', 'FUSED', 'FAMILIES', 'SCALINGS', 'Family', 'rope_fields',
            'family_of', 'window_fields', 'to_config', 'read_config', 'stored', 'parameters', 'shapes_of', 'later',
            'read_model', 'to_json', 'said', 'misfits', 'family_for', 'described', 'to_file', 'export', 'is_published',
-           'read_tokenizer', 'end_ids', 'load', 'open_model', 'summary']
+           'read_tokenizer', 'home', 'end_ids', 'load', 'open_model', 'summary']
 
 # %% ../nbs/27_hub.ipynb #c66c0bcf
 import json
@@ -347,7 +347,6 @@ def is_published(folder: str | Path) -> bool:
     if folder.is_dir() and any(folder.glob("*.gguf")): single(folder)
     return any((folder / n).exists() for n in (SINGLE, INDEX))
 
-
 def read_tokenizer(folder: str | Path, vocab_size: int) -> Tokenizer | None:
     "The tokenizer of a folder, or None; ValueError where it makes ids that a model does not have"
     if not (Path(folder) / "tokenizer.json").is_file(): return None
@@ -357,10 +356,14 @@ def read_tokenizer(folder: str | Path, vocab_size: int) -> Tokenizer | None:
                          f"{vocab_size}: they do not belong together; download both again")
     return tokenizer
 
+def home(folder: str | Path) -> Path:
+    "Where templates and end ids of a model lie: with the weights that a run began with, or beside"
+    if is_published(folder): return Path(folder)
+    return Path(checkpoint.base_of(folder).get("folder", folder))
 
 def end_ids(folder: str | Path) -> tuple[int, ...]:
     "The ids that end a text, by generation_config.json or config.json; () for a folder of ours"
-    for path in (Path(folder) / "generation_config.json", Path(folder) / CONFIG):
+    for path in (home(folder) / "generation_config.json", home(folder) / CONFIG):
         ids = read_json(path.read_bytes(), path).get("eos_token_id") if path.is_file() else None
         if ids is not None: return tuple(ids) if isinstance(ids, list) else (ids,)
     return ()
@@ -372,10 +375,11 @@ def load(folder: str | Path = PRETRAINED,
 
     Without an argument it is the model that comes with the package. `context` shortens what a
     published model reads."""
-    if not is_published(folder): return checkpoint.load(folder)
+    if not is_published(folder):
+        if not checkpoint.base_of(folder): return checkpoint.load(folder)
+        return later("tuning", "opened")(folder, context)
     model = read_model(folder, context)
     return model, read_tokenizer(folder, model.config.vocab_size)
-
 
 def open_model(folder: str | Path, context: int | None = None) -> tuple[GPT, Tokenizer]:
     "(model, tokenizer) as from `load`; ValueError where the tokenizer is missing"
@@ -384,10 +388,9 @@ def open_model(folder: str | Path, context: int | None = None) -> tuple[GPT, Tok
         raise ValueError(f"{folder} holds no tokenizer.json: text cannot be read or written")
     return model, tokenizer
 
-
 def summary(folder: str | Path) -> str:
     "What a folder is made of, in some lines"
-    if not is_published(folder): return checkpoint.summary(folder)
+    if not is_published(folder): return checkpoint.summary(folder, load)
     kind, config = read_config(folder)
     n = sum(math.prod(s) for s in shapes_of(config).values())
     kinds = listed({t.kind for t in read_tensors(folder).values()})

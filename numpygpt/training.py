@@ -124,8 +124,8 @@ class Run:
         init, data, self.dropout_rng, self.sample_rng = np.random.default_rng(config.seed).spawn(4)
         self.model = model or GPT(model_config, init, self.dropout_rng)
         if weights is not None: self.model.load_state_dict(weights)
-        for part in (m for _, m in self.model.modules() if hasattr(m, "rng")):
-            part.rng = self.dropout_rng
+        for _, part in self.model.train().modules():
+            if hasattr(part, "rng"): part.rng = self.dropout_rng
         self.flat = Flat(self.model)
         self.optimizer = make_optimizer(self.flat, config)
         self.loader = DataLoader(self.read(dataset.train), config.batch_size,
