@@ -186,7 +186,8 @@ def stream(model: GPT,
     ended = np.zeros(len(text), bool)
     with evaluating(model):
         while made != n_tokens and not ended.all():
-            logits = to_cpu(model(fresh if use_cache else window, cache)[:, -1])    # (B, V)
+            seen = fresh if use_cache else window
+            logits = to_cpu(model(seen, cache, last=True)[:, 0])            # (B, V)
             column = np.where(ended, text[:, -1], choose(logits, text))     # the ended repeat it
             ended |= np.isin(column, stop)
             yield column
@@ -200,14 +201,14 @@ def stream(model: GPT,
 # %% ../nbs/19_generate.ipynb #a85c20f4
 def pieces(ids: Iterable[int], decode: Callable[[list[int]], str]) -> Iterator[str]:
     "The text of token ids as they come; half a character waits for its other half"
-    made: list[int] = []
+    made, shown = list[int](), 0        # the last piece and what came since; ids of it shown
     for i in ids:
         made.append(i)
-        text = decode(made)
+        text = decode(made)[len(decode(made[:shown])):]
         if not text.endswith("\ufffd"):
             yield text
-            made = []
-    if made: yield decode(made)
+            made, shown = made[shown:], len(made) - shown
+    if made[shown:]: yield decode(made)[len(decode(made[:shown])):]
 
 # %% ../nbs/19_generate.ipynb #b085c107
 Beam = tuple[list[int], float]      # the token ids of a continuation, their log probability
