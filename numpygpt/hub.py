@@ -361,6 +361,7 @@ def home(folder: str | Path) -> Path:
     if is_published(folder): return Path(folder)
     return Path(checkpoint.base_of(folder).get("folder", folder))
 
+# %% ../nbs/27_hub.ipynb #7e475253
 def end_ids(folder: str | Path) -> tuple[int, ...]:
     "The ids that end a text, by generation_config.json or config.json; () for a folder of ours"
     for path in (home(folder) / "generation_config.json", home(folder) / CONFIG):
