@@ -133,7 +133,7 @@ def _mistake(record, wrongs, reference, name, thought, replaces="function"):
 # %% ../nbs/learn.ipynb #1e400206
 @cache
 def _read(path, changed):
-    "(exercises and questions of a chapter, the wrong versions on its pages)"
+    "Exercises and questions of a chapter, the exercises in the order of their checks"
     import numpy as np
     chapter, found, wrongs = _later("course").Chapter(path), list[Any](), list[Any]()
     xp, wrong = _later("backend").xp, _later("gradcheck").wrong
@@ -148,7 +148,8 @@ def _read(path, changed):
         if isinstance(one, Question):
             found[i] = Question(one.name, one.right, one.because, path.stem)
         else: one.chapter, one.stub, one.recorded = path.stem, stubs.get(one.name, ""), wrongs
-    return found
+    place = {name: at for at, name in enumerate(stubs)}
+    return sorted(found, key=lambda one: place.get(one.name, len(place)))
 
 # %% ../nbs/learn.ipynb #1e400106
 def _known(word=""):
