@@ -62,6 +62,8 @@ CASES = {
     **{f"Attention, {k} key heads": (Attention(24, 4, k, rng, bias=True), N(2, 5, 24), TABLES)
        for k in (4, 2, 1)},
     "Attention, every size 4": (Attention(16, 4, 4, rng), N(4, 4, 16), angles(4, 4)),
+    "Attention, all options": (Attention(24, 4, 2, rng, head_size=10, qkv_bias=True, qk_norm=1e-5),
+                               N(2, 5, 24), angles(5, 10)),
     "Attention both ways": (Attention(24, 4, 2, rng, is_causal=False), N(2, 5, 24)),
     "cross_entropy, sure and wrong": (Loss(cross_entropy, TARGETS), 40 * N(3, 5, 7)),
     "MLP": (MLP(GPTConfig(**SMALL), rng), N(2, 5, 24)),
