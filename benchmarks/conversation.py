@@ -12,7 +12,7 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np                                  # noqa: E402: the lines above come first
 
-from numpygpt.chat import Chat, Script              # noqa: E402
+from numpygpt.chat import Chat, Script, shared      # noqa: E402
 from numpygpt.hub import open_model                 # noqa: E402
 
 LINES = ["Write one sentence about the sea.", "Now make it shorter.",
@@ -22,14 +22,15 @@ HOW, SEED, TOKENS = dict(temperature=0.5, top_p=0.9), 0, 80
 
 if __name__ == "__main__":
     model, tokenizer = open_model(sys.argv[1])
-    chat, rng, turns = Chat(model, Script.read(sys.argv[1], tokenizer)), np.random.default_rng(SEED), []
+    chat, turns = Chat(model, Script.read(sys.argv[1], tokenizer)), []
+    rng = np.random.default_rng(SEED)
     for line in LINES:
-        before, start, times = len(chat.memory.read), perf_counter(), []
+        prompt = chat.script.ids([*chat.messages, {"role": "user", "content": line}])
+        known, start, times = shared(chat.memory.read, prompt), perf_counter(), []
         for _ in chat.ask(line, TOKENS, rng, **HOW): times.append(perf_counter())
-        prompt = chat.script.ids(chat.messages[:-1])
-        n = len(tokenizer.encode(chat.messages[-1]["content"]))
-        turns.append({"asked": line, "answer": chat.messages[-1]["content"], "cut": chat.cut,
-                      "reused": before, "new": len(prompt) - before, "tokens": n,
+        answer = chat.messages[-1]["content"]
+        turns.append({"asked": line, "answer": answer, "cut": chat.cut, "reused": known,
+                      "new": len(prompt) - known, "tokens": len(tokenizer.encode(answer)),
                       "first": round(times[0] - start, 2),
                       "rate": round((len(times) - 1) / (times[-1] - times[0]), 1)})
         print(f"> {line}\n{turns[-1]['answer']}")

@@ -30,7 +30,7 @@ PARTS = {
     "The model": ("16_transformer", "17_training", "18_checkpoint", "19_generate"),
     "Machinery": ("20_engine", "21_autograd", "22_graphs", "23_cost", "24_tiling",
                   "25_replicas", "26_ranks"),
-    "In use": ("tensors", "27_hub", "28_vocab", "29_packed", "30_lora",
+    "In use": ("tensors", "27_hub", "28_vocab", "chat", "29_packed", "30_lora",
                "tuning", "cli_train", "31_cli"),
     "Experiments": ("32_mnist", "33_shakespeare", "34_scaling", "35_finetune", "36_bert",
                     "37_vit"),
