@@ -12,7 +12,7 @@ __all__ = ['CONFIG', 'ACTIVATIONS', 'GPT2', 'LLAMA', 'FIXED', 'FUSED', 'FAMILIES
 import json
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -382,9 +382,10 @@ def load(folder: str | Path = PRETRAINED,
     model = read_model(folder, context)
     return model, read_tokenizer(folder, model.config.vocab_size)
 
-def open_model(folder: str | Path, context: int | None = None) -> tuple[GPT, Tokenizer]:
+def open_model(folder: str | Path, context: int | None = None,
+               load: Callable[..., tuple[GPT, Tokenizer | None]] = load) -> tuple[GPT, Tokenizer]:
     "(model, tokenizer) as from `load`; ValueError where the tokenizer is missing"
-    model, tokenizer = load(folder, context)
+    model, tokenizer = load(folder, context=context)
     if tokenizer is None:
         raise ValueError(f"{folder} holds no tokenizer.json: text cannot be read or written")
     return model, tokenizer
