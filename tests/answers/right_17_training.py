@@ -3,7 +3,9 @@ import numpy as np
 
 from numpygpt.losses import cross_entropy
 
-ANSWERS = {"accumulate": "accumulate"}
+ANSWERS = {"accumulate": "accumulate",
+           "bits": "bits_of_a_run", "pooled": "pooled", "clipped": "clipped_step",
+           "rate": "best_rate"}
 
 
 def accumulate__split(model, x, y, micro_batch):
@@ -47,3 +49,44 @@ def accumulate__softmax_by_hand(model, x, y, micro_batch):
         loss -= (hot * logp).sum() / kept.sum()
         model.backward((np.exp(logp) * here[..., None] - hot) / kept.sum())
     return loss
+
+
+def bits__of_the_whole(nats, tokens, n_bytes):
+    return np.log2(np.exp(nats)) * tokens / n_bytes, np.exp(nats)
+
+
+def pooled__loop(losses, counts):
+    total = n = 0
+    for loss, count in zip(losses, counts): total, n = total + loss * count, n + count
+    return total / n
+
+
+def pooled__average(losses, counts): return np.average(losses, weights=counts)
+
+
+def clipped__minimum(w, dw, lr, clip):
+    length = np.linalg.norm(dw)
+    share = min(1, clip / length) if clip else 1
+    return w - (lr * share) * dw
+
+
+def clipped__copy(w, dw, lr, clip):
+    g = dw.copy()
+    if clip > 0 and np.linalg.norm(g) > clip: g *= clip / np.linalg.norm(g)
+    new = w.copy()
+    new -= lr * g
+    return new
+
+
+def rate__loop(rates, curves):
+    best, choice = np.inf, None
+    for rate, curve in zip(rates, curves):
+        if not all(np.isfinite(x) for x in curve): continue
+        if sum(curve[-5:]) / 5 < best: best, choice = sum(curve[-5:]) / 5, rate
+    return choice
+
+
+def rate__argmin(rates, curves):
+    ends = np.array(curves)
+    ends[~np.isfinite(ends).all(1)] = np.inf
+    return rates[int(ends[:, -5:].mean(1).argmin())]

@@ -2,7 +2,8 @@
 import numpy as np
 
 ANSWERS = {"truncate": "truncate", "distribution": "distribution",
-           "penalise": "penalise"}
+           "penalise": "penalise",
+           "pick": "pick", "best": "best_beam", "speculate": "speculate"}
 
 
 def truncate__row_by_row(p, top_k=None, top_p=None, min_p=None):
@@ -103,3 +104,36 @@ def penalise__unique(logits, ids, penalty):
         z[b, up] /= penalty
         z[b, down] *= penalty
     return z
+
+
+def pick__searchsorted(q, u): return int(np.searchsorted(np.cumsum(q), u, side="right"))
+
+
+def pick__loop(q, u):
+    end = 0.0
+    for i, share in enumerate(q):
+        end += share
+        if u < end: return i
+
+
+def best__loop(beams, alpha):
+    score = lambda k: beams[k][1] * (6 / (5 + len(beams[k][0]))) ** alpha
+    return max(range(len(beams)), key=score)
+
+
+def best__sorted(beams, alpha):
+    rows = sorted((-s / ((len(ids) + 5) / 6) ** alpha, k) for k, (ids, s) in enumerate(beams))
+    return rows[0][1]
+
+
+def speculate__loop(p, q):
+    accept, rest = np.ones_like(p), np.zeros_like(p)
+    for i in range(len(p)):
+        if q[i] < p[i]: accept[i] = q[i] / p[i]
+        else: rest[i] = q[i] - p[i]
+    return accept, rest / rest.sum()
+
+
+def speculate__what_is_left(p, q):
+    common = np.minimum(p, q)
+    return common / p, (q - common) / (1 - common.sum())

@@ -6,7 +6,8 @@ import math
 import numpy as np
 
 ANSWERS = {"gradients": "reverse_mode", "ages": "generations", "power": "pow_bwd",
-           "order": "backward_order"}
+           "order": "backward_order",
+           "maximum": "max_bwd", "twice": "tanh_twice"}
 
 
 def gradients__while(steps):
@@ -120,3 +121,27 @@ def order__post_order_reversed(reads, y):
             todo.append((k, True))
             todo.extend((x, False) for x in reads[k] if x not in done)
     return found[::-1]
+
+
+def maximum__loops(dy, x):
+    dx = np.zeros_like(x)
+    for n, row in enumerate(x):
+        best = [i for i, value in enumerate(row) if value == max(row)]
+        for i in best: dx[n, i] = dy[n] / len(best)
+    return dx
+
+
+def maximum__where(dy, x):
+    ties = np.equal(x, np.max(x, axis=1)[:, None])
+    share = (dy / ties.sum(1)).astype(dy.dtype)
+    return np.where(ties, share[:, None], 0).astype(x.dtype)
+
+
+def twice__by_y(ddx, dy, y):
+    slope = 1 - y**2
+    by_y = ddx * dy * (-2 * y)
+    return slope * ddx, by_y * slope
+
+
+def twice__expanded(ddx, dy, y):
+    return ddx - ddx * y * y, 2 * ddx * dy * (y**3 - y)
