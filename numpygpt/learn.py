@@ -11,11 +11,13 @@ import ast
 import difflib
 import html
 import linecache
+import textwrap
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib import import_module
+from types import FunctionType
 from typing import Any
 
 # %% ../nbs/learn.ipynb #1e400003
@@ -63,17 +65,26 @@ def _record(new, into):
     "Keep it, in the place of one of the same name"
     into[:] = [*(old for old in into if (type(old), old.name) != (type(new), new.name)), new]
 
+def _tuples(name, cases):
+    "Refuse cases that are no tuples, before a reader meets what comes of them"
+    import numpy as np
+    for case in cases(np.random.default_rng(0)):
+        if not isinstance(case, tuple): raise ValueError(
+            f"{name}: each case is a tuple of arguments, such as (x, 3) or (x,), and one is a "
+            f"{type(case).__name__}")
+
 def exercise(reference: Callable, name: str | None = None, *, minutes: int,
              cases: Callable | None, hints: tuple[str, ...], kind: str = "B",
              terms: dict[str, tuple] | None = None, see: Callable | None = None,
              sizes: dict[str, Callable] | None = None, tolerance: float = 1e-9,
              into: list[Any] = OWN) -> None:
-    "Declare an exercise; ValueError unless there are four hints, and a kind A or B"
+    "Declare an exercise; ValueError for other than four hints, kinds A and B, cases in tuples"
     name = name or reference.__qualname__
     if len(hints) != 4 or not all(isinstance(h, str) and h for h in hints):
         raise ValueError(f"{name} needs four hints (a question, the place, the formula, all but "
                          f"the line), got {len(hints)}")
     if kind not in ("A", "B"): raise ValueError(f"{name} is of kind A or B, not {kind!r}")
+    if cases: _tuples(name, cases)
     _record(Exercise(name, reference, minutes, cases, tuple(hints), kind, dict(terms or {}), see,
                      dict(sizes or {}), tolerance), into)
 
@@ -213,7 +224,7 @@ class Verdict:
                  "edit": "one small change of the solution", "differs": "compared number by number",
                  "error": "it stopped with an error"}
         return _page(self.name, [("Verdict", said), ("Told by", kinds.get(self.how or "", "")),
-                                 ("What was found", self.text)])
+                                 ("What was found", self.text.removeprefix(f"{self.name}: "))])
 
 @dataclass(frozen=True)
 class Said:
@@ -276,19 +287,32 @@ def _source(thing):
     first, last = thing.__qualname__.split(".")[0], thing.__qualname__.split(".")[-1]
     inside = [n for n in ast.walk(ast.parse(source)) if getattr(n, "name", None) == first]
     found = [n for top in inside for n in ast.walk(top) if getattr(n, "name", None) == last]
-    if found: return ast.get_source_segment(source, found[0]) or source
-    import inspect
-    return inspect.getsource(thing)                       # a lambda: the statement that it is in
+    if not found:                                         # a lambda: the statement that it is in
+        import inspect
+        return inspect.getsource(thing)
+    return textwrap.dedent(ast.get_source_segment(source, found[0], padded=True) or source)
 
 # %% ../nbs/learn.ipynb #1e40020a
+def _helpers(thing, found):
+    "`found`, with the functions of its own module that it calls, and that those call"
+    for f in vars(thing).values() if isinstance(thing, type) else [thing]:
+        for name in f.__code__.co_names if isinstance(f, FunctionType) else ():
+            g = f.__globals__.get(name)
+            if isinstance(g, FunctionType) and g.__module__ == f.__module__ and g not in found:
+                _helpers(g, found.append(g) or found)
+    return found
+
 def solution(name: str, really: bool = False) -> Said:
-    "The source of the reference: after an attempt that `check` has seen, or `really=True`"
+    """The source of the reference, and of what it calls of its own chapter
+
+    After an attempt that `check` has seen, or with `really=True`."""
     one = _find(name, Exercise)
     if not (tries[name] or really):
         return Said(name, f"{name}: try it once with check, or call hint({name!r}); "
                           f"solution({name!r}, really=True) shows it at once.")
     _note("solution", name)
-    return Said(f"{name}, the solution", _source(one.reference))
+    parts = _helpers(one.reference, [one.reference])
+    return Said(f"{name}, the solution", "\n\n".join(_source(part).rstrip() for part in parts))
 
 # %% ../nbs/learn.ipynb #1e40000b
 def predict(name: str, choice: Any = ...) -> Said:
