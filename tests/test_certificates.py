@@ -10,6 +10,7 @@ from numpygpt.gradcheck import Loss, Pair, Probe, caught_by, certify, dot_test, 
 from numpygpt.layernorm import LayerNorm, RMSNorm
 from numpygpt.linear import Linear
 from numpygpt.losses import cross_entropy, mae, mse
+from numpygpt.lora import LoRA
 from numpygpt.module import Module
 from numpygpt.rope import angles, rotate
 from numpygpt.transformer import ACTIVATIONS, GPT, MLP, Block, GPTConfig
@@ -68,6 +69,8 @@ CASES = {
     "cross_entropy, sure and wrong": (Loss(cross_entropy, TARGETS), 40 * N(3, 5, 7)),
     "MLP": (MLP(GPTConfig(**SMALL), rng), N(2, 5, 24)),
     "MLP, SwiGLU": (MLP(GPTConfig(**SMALL, activation="swiglu"), rng), N(2, 5, 24)),
+    "LoRA": (LoRA(Linear(5, 7, rng), 2, 6.0, rng), N(2, 3, 5)),
+    "LoRA, square": (LoRA(Linear(6, 6, rng, False), 3, 2.0, rng), N(3, 6)),
     "Block": (Block(GPTConfig(**SMALL), rng, rng), N(2, 5, 24), TABLES),
     "Block, dropout and biases": (Block(GPTConfig(**SMALL, dropout=0.3, attn_bias=True), rng, rng),
                                   N(2, 5, 24), TABLES),
@@ -173,5 +176,5 @@ def test_the_right_versions_are_not_accused():
 def test_each_layer_has_its_mistakes():
     recorded = {w.what.__name__ for w in OF_LAYERS}
     every = {"Linear", "softmax", "gelu", "swiglu", "Dropout", "cross_entropy", "mse", "Embedding",
-             "LayerNorm", "RMSNorm", "Attention", "Block"}
+             "LayerNorm", "RMSNorm", "Attention", "Block", "LoRA"}
     assert every <= recorded
