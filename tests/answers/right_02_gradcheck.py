@@ -1,7 +1,11 @@
 "Right answers, written otherwise: each function is one, its name begins with a key of ANSWERS"
+import math
+
 import numpy as np
 
-ANSWERS = {"central": "central_gradient", "complex": "complex_gradient", "sides": "two_sides"}
+ANSWERS = {"central": "central_gradient", "complex": "complex_gradient", "sides": "two_sides",
+           "relative": "relative_error", "one": "one_sided", "fraud": "fraud",
+           "rate": "fitted_rate"}
 
 
 def central__in_place(f, x, h):
@@ -66,3 +70,40 @@ def sides__einsum(f, bwd, x, R, v):
     z = x.astype(complex)
     z.imag = 1e-30 * v
     return np.einsum("nb,nb->", R, f(z)).imag / 1e-30, np.einsum("na,na->", v, bwd(R, x))
+
+
+def relative__by_squares(ours, theirs):
+    length = lambda a: math.sqrt(float((a * a).sum()))
+    size = max(length(ours), length(theirs))
+    return 0.0 if size == 0 else length(theirs - ours) / size
+
+
+def relative__guarded(ours, theirs):
+    if not ours.any() and not theirs.any(): return 0
+    norms = [np.linalg.norm(a.ravel()) for a in (ours, theirs)]
+    return np.linalg.norm((ours - theirs).ravel()) / np.max(norms)
+
+
+def one__budget_at_the_best(u, f0, f2):
+    h = (4 * u * f0 / f2) ** 0.5
+    return h, h * f2 / 2 + 2 * u * f0 / h
+
+
+def fraud__minus(dy, y):
+    return -y * (dy - (dy * y).sum(-1)[..., None])
+
+
+def fraud__another_mean(dy, y): return y * (dy - dy.mean(-1, keepdims=True))
+
+
+def fraud__centred(dy, y): return dy - dy.mean(-1, keepdims=True)
+
+
+def rate__covariance(hs, remainders):
+    x, y = np.log(hs), np.log(remainders)
+    return ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
+
+
+def rate__least_squares(hs, remainders):
+    A = np.stack([np.ones(len(hs)), np.log2(hs)], 1)
+    return np.linalg.lstsq(A, np.log2(remainders), rcond=None)[0][1]

@@ -3,7 +3,9 @@ import math
 
 import numpy as np
 
-ANSWERS = {"softmax": "softmax_bwd", "gelu": "gelu_bwd", "swiglu": "swiglu_bwd"}
+ANSWERS = {"softmax": "softmax_bwd", "gelu": "gelu_bwd", "swiglu": "swiglu_bwd",
+           "impostor": "softmax_impostor", "width": "gated_width", "noise": "dropout_noise",
+           "logarithm": "log_softmax_bwd"}
 
 
 def softmax__explicit_jacobian(dy, y, axis=-1):
@@ -64,3 +66,42 @@ def swiglu__step_by_step(dy, a, b):
     ds = dgated * a
     da += ds * s * (1 - s)
     return da, db
+
+
+def impostor__median(dy, y): return dy - np.median(dy, axis=-1, keepdims=True)
+
+
+def impostor__neighbours(dy, y): return dy - np.roll(dy, 1, axis=-1)
+
+
+def width__counted(C, multiple):
+    F = 0
+    while 3 * C * (F + multiple) <= 2 * C * 4 * C: F += multiple
+    return F
+
+
+def width__remainder(C, multiple):
+    most = math.floor(8 * C / 3)
+    return most - most % multiple
+
+
+def noise__two_values(x, p):
+    kept = x / (1 - p)
+    mean = (1 - p) * kept
+    return mean, math.sqrt((1 - p) * (kept - mean) ** 2 + p * mean**2)
+
+
+def noise__second_moment(x, p):
+    return x * 1.0, (x * x / (1 - p) - x * x) ** 0.5
+
+
+def logarithm__jacobian(dy, y):
+    n = y.shape[-1]
+    J = np.eye(n, dtype=y.dtype) - np.exp(y)[..., None, :]
+    return np.einsum("...i,...ij->...j", dy, J)
+
+
+def logarithm__each_row(dy, y):
+    dx = dy.copy()
+    for at in np.ndindex(y.shape[:-1]): dx[at] -= np.exp(y[at]) * sum(dy[at])
+    return dx

@@ -1,8 +1,12 @@
 "Right answers, written otherwise: each function is one, its name begins with a key of ANSWERS"
+import math
+
 import numpy as np
 
 ANSWERS = {"embedding": "Embedding.backward", "head": "Unembedding.backward",
-           "position": "Position.backward"}
+           "position": "Position.backward",
+           "table": "table_parameters", "padded": "padded_gradient", "moved": "rows_moved",
+           "far": "how_far"}
 
 
 def embedding__add_at(self, dy):
@@ -82,3 +86,39 @@ def position__one_hot(self, dy):
     hot = np.eye(len(self.W), dtype=dy.dtype)[start:start + T]
     self.dW += np.einsum("tp,ntc->pc", hot, dy.reshape(-1, *dy.shape[-2:]))
     return dy
+
+
+def table__three(V, C, T, tied):
+    sizes = [V * C, T * C] + ([] if tied else [C * V])
+    return sum(sizes)
+
+
+def padded__left_out(V, ids, dy, pad):
+    dW = np.zeros((V, dy.shape[1]), dy.dtype)
+    for i, row in zip(ids, dy):
+        if i != pad: dW[i] += row
+    return dW
+
+
+def padded__one_hot(V, ids, dy, pad):
+    hot = np.eye(V, dtype=dy.dtype)[ids]
+    hot[:, pad] = 0
+    return hot.T @ dy
+
+
+def moved__set(V, ids, tied):
+    return V if tied else len({int(i) for i in ids.flat})
+
+
+def moved__bincount(V, ids, tied):
+    return int(np.count_nonzero(np.bincount(ids.ravel(), minlength=V) + tied))
+
+
+def far__two_rows(k, C, base):
+    w = base ** (-2 * np.arange(C // 2) / C)
+    rows = [np.concatenate([np.sin(t * w), np.cos(t * w)]) for t in (3, 3 + k)]
+    return np.linalg.norm(rows[1] - rows[0])
+
+
+def far__chords(k, C, base):
+    return 2 * sum(math.sin(k * base ** (-2 * i / C) / 2) ** 2 for i in range(C // 2)) ** 0.5

@@ -1,7 +1,8 @@
 "Right answers, written otherwise: each function is one, its name begins with a key of ANSWERS"
 import numpy as np
 
-ANSWERS = {"speeds": "inverse_frequencies", "rotate": "turn_pairs", "back": "turn_back"}
+ANSWERS = {"speeds": "inverse_frequencies", "rotate": "turn_pairs", "back": "turn_back",
+           "base": "longer_base", "part": "partial_turn", "score": "relative_score"}
 
 
 def rotate__two_halves(x, cos, sin):
@@ -73,3 +74,40 @@ def speeds__a_geometric_row(head_size, base):
 
 def speeds__logspace(head_size, base):
     return np.logspace(0, 2 / head_size - 1, head_size // 2, base=base)
+
+
+def base__solved_for(base, head_size, factor):
+    slowest = base ** (-(head_size - 2) / head_size) / factor
+    return slowest ** (-head_size / (head_size - 2))
+
+
+def base__logarithms(base, head_size, factor):
+    last = head_size // 2 - 1
+    return float(np.exp(np.log(base) + np.log(factor) * head_size / (2 * last)))
+
+
+def part__written_out(x, cos, sin):
+    h, y = cos.shape[-1], x.copy()
+    c, s = cos.astype(x.dtype), sin.astype(x.dtype)
+    y[..., :h] = x[..., :h] * c - x[..., h:2 * h] * s
+    y[..., h:2 * h] = x[..., h:2 * h] * c + x[..., :h] * s
+    return y
+
+
+def part__complex(x, cos, sin):
+    h = cos.shape[-1]
+    z = (x[..., :h] + 1j * x[..., h:2 * h]) * (cos + 1j * sin)
+    return np.concatenate([z.real, z.imag, x[..., 2 * h:]], axis=-1).astype(x.dtype)
+
+
+def score__k_turned(q, k, m, n, theta):
+    h = len(theta)
+    c, s = np.cos((n - m) * theta), np.sin((n - m) * theta)
+    turned = np.concatenate([k[:h] * c - k[h:] * s, k[h:] * c + k[:h] * s])
+    return q @ turned
+
+
+def score__q_turned(q, k, m, n, theta):
+    h, t = q.shape[0] // 2, (m - n) * theta
+    a, b = q[:h] * np.cos(t) - q[h:] * np.sin(t), q[h:] * np.cos(t) + q[:h] * np.sin(t)
+    return (a * k[:h]).sum() + (b * k[h:]).sum()

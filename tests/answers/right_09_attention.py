@@ -3,7 +3,9 @@ import math
 
 import numpy as np
 
-ANSWERS = {"head": "attention_head", "bwd": "gradients_of_head", "split": "split"}
+ANSWERS = {"head": "attention_head", "bwd": "gradients_of_head", "split": "split",
+           "prefix": "prefix_mask", "cache": "mixed_cache_bytes", "params": "attention_params",
+           "leak": "leaking_pairs"}
 
 
 def _soft(s):
@@ -87,3 +89,42 @@ def split__slices(x, K, D):
     n = x.shape[-1] // (K * D)
     heads = [[x[:, :, (k * n + i) * D:(k * n + i + 1) * D] for i in range(n)] for k in range(K)]
     return np.stack([np.stack(group, 1) for group in heads], 1)
+
+
+def prefix__loops(T, S, prefix):
+    seen = np.zeros((T, S), bool)
+    for t in range(T): seen[t, :max(prefix, S - T + t + 1)] = True
+    return seen
+
+
+def prefix__outer(T, S, prefix):
+    last = np.maximum(np.arange(S - T, S), prefix - 1)
+    return np.less_equal.outer(np.arange(S), last).T
+
+
+def prefix__tril(T, S, prefix):
+    seen = np.tril(np.ones((T, S), bool), S - T)
+    seen[:, :prefix] = True
+    return seen
+
+
+def cache__layer_by_layer(L, full, H, K, D, T, window, b):
+    kept = [T] * full + [min(T, window)] * (L - full)
+    return sum(2 * n * K * D * b for n in kept)
+
+
+def params__four(C, H, K, D): return C * H * D + C * K * D + C * K * D + H * D * C
+
+
+def leak__nonzero(tables):
+    T = tables.shape[-1]
+    where = np.argwhere(np.triu(np.any(tables != 0, axis=0), 1))
+    return [(int(t), int(j)) for t, j in where]
+
+
+def leak__sets(tables):
+    found = set()
+    for table in tables:
+        for t, row in enumerate(table):
+            found |= {(t, j) for j in np.flatnonzero(row).tolist() if j > t}
+    return sorted(found)

@@ -3,7 +3,8 @@ import math
 
 import numpy as np
 
-ANSWERS = {"clip": "clip_grad_norm", "adamw": "adamw_step"}
+ANSWERS = {"clip": "clip_grad_norm", "adamw": "adamw_step",
+           "nesterov": "nesterov_weights", "decayed": "decayed_paths", "left": "weight_left"}
 
 
 def clip__linalg(dw, max_norm):
@@ -47,3 +48,24 @@ def adamw__one_by_one(w, g, m, v, t, lr, b1, b2, eps, decay):
         w[i] -= lr * decay * w[i]
         w[i] -= lr * (m[i] / (1 - b1 ** t)) / (math.sqrt(v[i] / (1 - b2 ** t)) + eps)
     return w, m, v
+
+
+def nesterov__by_the_movement(x, m, lr, mu):
+    movement = -lr * m
+    return x - mu * movement
+
+
+def decayed__loop(shapes):
+    paths = []
+    for path in sorted(shapes):
+        if len(shapes[path]) > 1: paths.append(path)
+    return paths
+
+
+def left__product(lr, decay, steps):
+    rates = lr * (1 - np.arange(steps) / steps)
+    return np.prod(1 - rates * decay)
+
+
+def left__logarithms(lr, decay, steps):
+    return math.exp(sum(math.log1p(-decay * lr * (steps - t) / steps) for t in range(steps)))

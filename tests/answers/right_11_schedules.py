@@ -3,7 +3,8 @@ import math
 
 import numpy as np
 
-ANSWERS = {"cosine": "cosine", "plateau": "plateau", "wsd": "wsd"}
+ANSWERS = {"cosine": "cosine", "plateau": "plateau", "wsd": "wsd",
+           "inverse": "inverse_sqrt", "whole": "whole_gradient"}
 
 
 def cosine__three_cases(step, lr, steps, warmup=0, floor=0.0):
@@ -80,3 +81,22 @@ def wsd__interpolated(step, lr, steps, warmup=0, decay=0, floor=0.0):
     if step < warmup: return lr * (step + 1) / warmup
     if not decay: return lr
     return float(np.interp(step, [steps - 1 - decay, steps - 1], [lr, floor * lr]))
+
+
+def inverse__two_cases(step, lr, warmup):
+    t = step + 1
+    return lr * t / warmup if t <= warmup else lr * warmup**0.5 / t**0.5
+
+
+def inverse__scaled(step, lr, warmup):
+    t = step + 1
+    return lr * math.sqrt(warmup) * min(t**-0.5, t * warmup**-1.5)
+
+
+def whole__loop(grads, counts):
+    total = np.zeros_like(grads[0])
+    for g, n in zip(grads, counts): total += n * g
+    return total / sum(counts)
+
+
+def whole__average(grads, counts): return np.average(grads, axis=0, weights=counts)

@@ -1,8 +1,12 @@
 "Right answers, written otherwise: each function is one, its name begins with a key of ANSWERS"
+import math
 from collections import Counter
 
+from numpygpt.bpe import Merges
+
 ANSWERS = {"merge": "merge", "counts": "pair_counts", "train": "train_merges",
-           "encode": "encode_word"}
+           "encode": "encode_word",
+           "bits": "bits_of_text", "per_token": "bytes_per_token", "waiting": "waiting_bytes"}
 
 
 def merge__index_by_index(ids, pair, new):
@@ -134,3 +138,32 @@ def encode__recursive(word, rules):
     if not found: return word
     first = min(found, key=rules.get)
     return encode__recursive(word.replace(first, rules[first]), rules)
+
+
+def bits__loop(p, lengths):
+    return sum(math.log(1 / q, 2) for q in p) / sum(lengths)
+
+
+def bits__of_the_product(p, lengths): return -math.log2(math.prod(p)) / sum(lengths)
+
+
+def per_token__loop(words, merges):
+    n_bytes = n_tokens = 0
+    for word, times in words.items():
+        n_bytes += times * len(word)
+        n_tokens += times * len(Merges(merges).ids(word))
+    return n_bytes / n_tokens
+
+
+def waiting__tried(data):
+    for back in range(4):
+        try: data[:len(data) - back].decode("utf-8")
+        except UnicodeDecodeError: continue
+        return back
+
+
+def waiting__incremental(data):
+    import codecs
+    decoder = codecs.getincrementaldecoder("utf8")()
+    decoder.decode(bytes(data))
+    return len(decoder.getstate()[0])

@@ -1,7 +1,10 @@
 "Right answers, written otherwise: each function is one, its name begins with a key of ANSWERS"
+import math
+
 import numpy as np
 
-ANSWERS = {"windows": "windows_at", "order": "epoch_order", "mixed": "witten_bell"}
+ANSWERS = {"windows": "windows_at", "order": "epoch_order", "mixed": "witten_bell",
+           "bits": "bits_per_char", "position": "position", "leaked": "leaked_windows"}
 
 
 def windows__loop(tokens, context, starts):
@@ -61,3 +64,32 @@ def mixed__without_a_branch(counts, shorter):
     D = np.sign(counts).sum()
     total = counts.sum() + D
     return np.where(total > 0, (counts + D * shorter) / np.maximum(total, 1), shorter)
+
+
+def bits__log2(loss, chars_per_token): return math.log2(math.exp(loss)) / chars_per_token
+
+
+def position__walked(step, items, batch_size, drop_last):
+    epoch = batch = 0
+    for _ in range(step):
+        batch += 1
+        left = items - batch * batch_size
+        if left < (batch_size if drop_last else 1): epoch, batch = epoch + 1, 0
+    return epoch, batch
+
+
+def position__divmod(step, items, batch_size, drop_last):
+    whole, rest = divmod(items, batch_size)
+    return divmod(step, whole + (rest > 0 and not drop_last))
+
+
+def leaked__sets(train, val, context):
+    used = {t for s in train.tolist() for t in range(s, s + context + 1)}
+    return sum(not used.isdisjoint(range(s, s + context + 1)) for s in val.tolist())
+
+
+def leaked__loops(train, val, context):
+    count = 0
+    for s in val:
+        count += any(t <= s + context and s <= t + context for t in train)
+    return int(count)
