@@ -8,7 +8,7 @@ __all__ = ['Message', 'VEIL', 'environment', 'template_of', 'compiled', 'origin'
 
 # %% ../nbs/chat.ipynb #c4a70004
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -210,7 +210,7 @@ class Chat:
         self.cut, self.dropped = False, 0
 
     def ask(self, text: str, tokens: int = 300, rng: np.random.Generator | int | None = None,
-            **how: Any) -> Iterator[str]:
+            **how: Any) -> Generator[str, None, None]:
         """The answer, in pieces as they are made; both are in `messages` when it ends, in any way
 
         `how` is as in `sample`, and `repetition_penalty`. ValueError where the template refuses,

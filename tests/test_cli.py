@@ -5,15 +5,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from numpygpt import checkpoint, cli
+from numpygpt import checkpoint, cli, hub, packed
+from numpygpt.bpe import BPETokenizer
+from numpygpt.chat import Chat, Script
 from numpygpt.cli_train import Train
 from numpygpt.course import chapters
+from numpygpt.data import tinyplays
+from numpygpt.generate import generate, pieces
 from numpygpt.gradcheck import wrongs
 from numpygpt.replicas import core_limit
 from numpygpt.training import PRESETS, TrainConfig
-from numpygpt.transformer import Block
+from numpygpt.transformer import GPT, Block, GPTConfig
 
 COMMAND = Path(sys.executable).parent / "numpygpt"
 SHORT = ("--steps 4 --n-layer 1 --n-embd 16 --n-head 2 --context 16 --batch-size 4 --warmup 2 "
@@ -330,3 +335,233 @@ def test_a_log_of_any_length_is_drawn_without_being_held(place, tmp_path, monkey
     (tmp_path / "log.jsonl").write_text("")
     with pytest.raises(SystemExit, match="this log has no steps yet"):
         cli.main(["plot", str(tmp_path)])
+
+
+TALKS = [{"prompt": f"Who ate the corn, {n}?", "response": "Not I."} for n in range(6)]
+CHATML = ("{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
+          "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+TUNE = ("--steps 3 --batch-size 2 --length 24 --eval-batches 1 --warmup 0 --sample 5 --lr 0.01 "
+        "--workers 1").split()
+
+
+@pytest.fixture(scope="module")
+def published(place):
+    "Two published folders, of which one talks and one is dumb, and conversations to learn from"
+    pytest.importorskip("jinja2")
+    learned = BPETokenizer.train(tinyplays(9000), 300, ["<|im_start|>", "<|im_end|>"])
+    shape = GPTConfig(vocab_size=300, context=96, n_layer=2, n_embd=16, n_head=4, n_kv_head=2,
+                      n_hidden=24, norm="rmsnorm", activation="swiglu", mlp_bias=False, tied=True,
+                      rope_dtype="float32")
+    for name in ("small", "dumb"):
+        hub.export(GPT(shape, np.random.default_rng(0)), place / name, tokenizer=learned)
+    (place / "small" / "tokenizer_config.json").write_text(json.dumps({"chat_template": CHATML}))
+    (place / "talks.jsonl").write_text("\n".join(map(json.dumps, TALKS)))
+    (place / "broken.jsonl").write_text(json.dumps(TALKS[0]) + '\n{"prompt": "and"}\n')
+    (place / "big.gguf").write_bytes(b"GGUF" + bytes(60))
+    return place
+
+
+BAD_PUBLISHED = [
+    ("sample small --chat hi --prompt x", ["a conversation needs none", "--prompt"]),
+    ("sample small --chat hi --beam 2 --length-penalty 1", ["--beam, --length-penalty"]),
+    ("sample small --system brief", ["add --chat", "leave out --system"]),
+    ("sample run --chat hi", ["run is no published model"]),
+    ("sample pretrained --chat hi", ["pretrained is no published model"]),
+    ("sample dumb --chat hi", ["dumb has no chat template"]),
+    ("sample small --chat hi --tokens 0", ["1 token", "got 0"]),
+    ("sample small --chat hi --temperature -1", ["temperature", "-1"]),
+    (f"sample small --chat {'long' * 99}", ["the model reads 96: send a shorter one"]),
+    ("sample run --precision float16", ["bfloat16", "float16"]),
+    ("sample big.gguf", ["GGUF"]),
+    ("export nowhere out", ["no checkpoint in nowhere"]),
+    ("export run out", ["no published kind"]),
+    ("export small my.txt", ["my.txt holds other things"]),
+    ("export small run", ["run holds other things"]),
+    ("export run out --like small", ["not built like that in small"]),
+    ("train --lora 8 --chat-data talks.jsonl", ["--chat-data, --lora", "--init-from"]),
+    ("train --init-from small", ["--data", "--chat-data"]),
+    ("train --init-from small --data my.txt --chat-data talks.jsonl", ["not both"]),
+    ("train --init-from small --data my.txt --lora-on q", ["--lora-on belongs to --lora"]),
+    ("train --init-from small --data my.txt --lora 0", ["rank", "got 0"]),
+    ("train --init-from small --data my.txt --lora 2 --lora-alpha 0", ["alpha", "got 0"]),
+    ("train --init-from small --data my.txt --lora 2 --lora-on q z", ["on must name some of"]),
+    ("train --init-from small --data my.txt --n-layer 3", ["n_layer cannot change"]),
+    ("train --init-from small --data mine", ["another tokenizer"]),
+    ("train --init-from small --chat-data nowhere.jsonl", ["no file nowhere.jsonl"]),
+    ("train --init-from small --chat-data broken.jsonl", ["broken.jsonl, line 2", "prompt"]),
+    ("train --init-from dumb --chat-data talks.jsonl", ["dumb has no chat template"]),
+    ("train --init-from run --chat-data talks.jsonl", ["run is no published model"]),
+    ("train --init-from big.gguf --data my.txt", ["GGUF"]),
+    ("train --resume run --lora 2", ["keeps its settings", "--lora"]),
+]
+
+
+@pytest.mark.parametrize("line, parts", BAD_PUBLISHED, ids=[line[:60] for line, _ in BAD_PUBLISHED])
+def test_bad_input_about_published_models(published, line, parts, monkeypatch, capsys):
+    "In this process, since nothing is trained: one line, and nothing written"
+    monkeypatch.chdir(published)
+    before = sorted(published.rglob("*"))
+    with pytest.raises(SystemExit) as end: cli.main(line.split())
+    said = " ".join((str(end.value.code) + capsys.readouterr().err).replace("\u2502", " ").split())
+    assert end.value.code not in (0, None) and sorted(published.rglob("*")) == before
+    for part in parts: assert part in said, said
+    if isinstance(end.value.code, str): assert "\n" not in end.value.code
+
+
+SAID = ["--temperature", "0.9", "--seed", "3", "--tokens", "8"]
+
+
+def answers(folder, *questions, system=None):
+    model, tokenizer = hub.open_model(folder)
+    chat, rng = Chat(model, Script.read(folder, tokenizer), system), np.random.default_rng(3)
+    return ["".join(chat.ask(q, 8, rng, temperature=0.9)) for q in questions]
+
+
+def test_one_line_gets_one_answer(published):
+    words = [COMMAND, "sample", "small", "--chat", "Who ate the corn?", *SAID]
+    done = subprocess.run(words, cwd=published, capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == answers(published / "small", "Who ate the corn?")[0] + "\n"
+    assert "--tokens allows more" in done.stderr
+
+
+@pytest.mark.parametrize("first, last", [([], ["--chat"]), (["--chat"], [])])
+def test_each_line_of_a_pipe_is_a_turn(published, first, last):
+    words = [COMMAND, "sample", "small", *first, *SAID, "--system", "Be a hen.", *last]
+    done = subprocess.run(words, cwd=published, capture_output=True, text=True,
+                          input="Who?\n\nAnd then\r\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "".join(a + "\n" for a in answers(published / "small", "Who?", "And then",
+                                                            system="Be a hen."))
+
+
+class Typed:
+    "A terminal, at which these lines are typed; an exception among them is what comes instead"
+    def __init__(self, monkeypatch, *lines):
+        self.lines = iter(lines)
+        monkeypatch.setattr(sys, "stdin", self)
+        monkeypatch.setattr("builtins.input", self.input)
+
+    def isatty(self): return True
+    def input(self, prompt):
+        line = next(self.lines, EOFError)
+        if isinstance(line, str): return line
+        raise line
+
+
+def test_a_terminal_is_asked_until_its_end(published, monkeypatch, capsys):
+    monkeypatch.chdir(published)
+    for end in (EOFError, KeyboardInterrupt):
+        Typed(monkeypatch, "And?", " ", "Why?", end, "never")
+        cli.main(["sample", "small", "--chat", "Who?", *SAID])
+        found = answers("small", "Who?", "And?", "Why?")
+        assert capsys.readouterr().out == "".join(a + "\n" for a in found)
+
+
+def test_control_c_ends_the_answer_and_not_the_program(published, monkeypatch, capsys):
+    monkeypatch.chdir(published)
+    plain, turns = Chat.ask, []
+
+    def broken(self, text, *a, **k):
+        turns.append([dict(m) for m in self.messages])
+        for n, piece in enumerate(plain(self, text, *a, **k)):
+            yield piece
+            if len(turns) == 1 and n == 1: raise KeyboardInterrupt
+    monkeypatch.setattr(Chat, "ask", broken)
+    Typed(monkeypatch, "And?")
+    cli.main(["sample", "small", "--chat", "Who?", *SAID])
+    whole = answers("small", "Who?")[0]
+    kept = turns[1][-1]["content"]
+    assert kept and whole.startswith(kept) and kept != whole
+    said = capsys.readouterr()
+    assert said.out.startswith(kept + "\n") and said.err.count("--tokens") == 1
+
+
+def test_what_is_too_long_does_not_end_a_terminals_talk(published, monkeypatch, capsys):
+    monkeypatch.chdir(published)
+    Typed(monkeypatch, "long " * 99, "Why?")
+    cli.main(["sample", "small", "--chat", "Who?", *SAID])
+    said = capsys.readouterr()
+    assert said.out.count("\n") >= 3 and "numpygpt: the last message has" in said.err
+
+
+def test_dropped_messages_are_told(published, monkeypatch, capsys):
+    monkeypatch.chdir(published)
+    Typed(monkeypatch, *["What else was there to be eaten then?"] * 4)
+    cli.main(["sample", "small", "--chat", "Who?", *SAID])
+    assert "the context is full: 2 messages were dropped" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line, chat", [
+    ("sample m --chat", ""), ("sample --chat --seed 3", ""), ("sample m --chat hello", "hello"),
+    ("sample --chat=--seed", "--seed"), ("sample m", None), ("sample --chat= m", "")])
+def test_a_conversation_may_begin_without_a_line(line, chat):
+    assert cli.parse(line.split()).chat == chat
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("folder", ["small", "run"])
+def test_precisions_write(published, folder, precision, monkeypatch, capsys):
+    monkeypatch.chdir(published)
+    loaded, plain = [], packed.load
+    monkeypatch.setattr(packed, "load", lambda *a, **k: loaded.append(plain(*a, **k)) or loaded[-1])
+    cli.main(["sample", folder, "--precision", precision, "--prompt", "the", *SAID])
+    model, tokenizer = loaded[0]
+    made = generate(model, tokenizer.encode("the"), 8, 3, 0.9)
+    assert capsys.readouterr().out == "the" + "".join(pieces(made, tokenizer.decode)) + "\n"
+    assert isinstance(model.blocks[0].mlp.up.W, packed.Weight) == (precision != "float32")
+
+
+def same(a, b):
+    ids = np.arange(24)[None]
+    return np.abs(hub.load(a)[0](ids) - hub.load(b)[0](ids)).max()
+
+
+def test_lora_is_trained_sampled_gone_on_with_and_exported(published):
+    cd = dict(cwd=published)
+    done = numpygpt("train", "--init-from", "small", "--lora", 2, "--lora-alpha", 8, "--lora-on",
+                    "q v", "--data", "my.txt", *TUNE, "--out", "lora", **cd)
+    assert done.returncode == 0, done.stderr
+    assert "parameters, of which 224 learn" in done.stdout, done.stdout
+    info = json.loads((published / "lora" / "checkpoint" / "train.json").read_text())
+    assert info["base"]["lora"] == {"rank": 2, "alpha": 8.0, "on": ["q", "v"]}
+    size = (published / "lora" / "checkpoint" / "model.safetensors").stat().st_size
+    assert size < (published / "small" / "model.safetensors").stat().st_size / 5
+    assert same(published / "lora", published / "small") > 1e-4
+    for words in (["sample", "lora", "--tokens", 4], ["info", "lora"],
+                  ["train", "--resume", "lora", "--steps", 5, "--sample", 0, "--workers", 1],
+                  ["export", "lora", "whole"]):
+        done = numpygpt(*words, **cd)
+        assert done.returncode == 0, done.stderr
+    assert same(published / "lora", published / "whole") == 0
+    config = (published / "whole" / "tokenizer_config.json").read_text()
+    assert json.loads(config)["chat_template"] == CHATML
+    talk = numpygpt("sample", "whole", "--chat", "Who?", "--tokens", 3, **cd)
+    assert talk.returncode == 0, talk.stderr
+
+
+def test_answers_are_learned_from_conversations(published):
+    cd = dict(cwd=published)
+    done = numpygpt("train", "--init-from", "small", "--chat-data", "talks.jsonl", *TUNE,
+                    "--length", 64, "--out", "chatty", **cd)
+    assert done.returncode == 0, done.stderr
+    assert "5 conversations" in done.stdout and "sample chatty --chat" in done.stdout
+    assert "<|im_start|>user\nWho ate the corn, 5?<|im_end|>\n<|im_start|>assistant" in done.stdout
+    again = numpygpt("train", "--resume", "chatty", "--steps", 5, "--sample", 0, "--workers", 1,
+                     **cd)
+    assert again.returncode == 0, again.stderr
+    for words in (["sample", "chatty", "--chat", "Who?", "--tokens", 3],
+                  ["export", "chatty", "talker"], ["sample", "talker", "--chat", "Who?",
+                                                   "--tokens", 3]):
+        done = numpygpt(*words, **cd)
+        assert done.returncode == 0, done.stderr
+    assert same(published / "chatty", published / "talker") == 0
+
+
+def test_export_takes_a_folder_as_its_model(published):
+    done = numpygpt("export", "dumb", "spoken", "--like", "small", cwd=published)
+    assert done.returncode == 0, done.stderr
+    assert same(published / "dumb", published / "spoken") == 0
+    assert "as a llama" in done.stdout and "sample spoken" in done.stdout
+    assert (published / "spoken" / "tokenizer_config.json").is_file()
