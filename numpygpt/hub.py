@@ -357,9 +357,9 @@ def read_tokenizer(folder: str | Path, vocab_size: int) -> Tokenizer | None:
     return tokenizer
 
 def home(folder: str | Path) -> Path:
-    "Where templates and end ids of a model lie: with the weights that a run began with, or beside"
-    if is_published(folder): return Path(folder)
-    return Path(checkpoint.base_of(folder).get("folder", folder))
+    "The folder whose weights a run began with, however many runs lie between; else the folder"
+    while base := checkpoint.base_of(folder): folder = base["folder"]
+    return Path(folder)
 
 # %% ../nbs/27_hub.ipynb #7e475253
 def end_ids(folder: str | Path) -> tuple[int, ...]:
