@@ -21,6 +21,7 @@ from typing import Any
 
 from .answers import offered
 from .box import boxed
+from .course import chapters
 from .diagnosis import judge
 from .learn import Exercise, Verdict, exercises
 
@@ -79,7 +80,10 @@ def _made(top):
     if isinstance(top, ast.Import | ast.ImportFrom):
         return {a.asname or a.name.split(".")[0] for a in top.names}, set()
     bound, changed = set(), set()
+    inner = {id(n) for c in ast.walk(top) if isinstance(c, ast.comprehension)
+             for n in ast.walk(c.target)}                # such a name is gone after its brackets
     for node in ast.walk(top):
+        if id(node) in inner: continue
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store): bound.add(node.id)
         elif isinstance(node, ast.FunctionDef | ast.ClassDef): bound.add(node.name)
         elif isinstance(node, ast.alias): bound.add(node.asname or node.name.split(".")[0])
@@ -135,6 +139,11 @@ def _looked_at(one, name, text, path, number):
     raise RuntimeError(f"it ends before check({name!r}, ...) is called")
 
 # %% ../nbs/grading.ipynb #9a4d0011
+def _an_example(path, one):
+    "On a chapter's page a check of what is not its own exercise shows how checks look"
+    course = path.suffix == ".ipynb" and path.stem in {c.path.stem for c in chapters()}
+    return course and (one is None or one.chapter != path.stem)
+
 def _answered(one, name, text, path, number, seconds):
     "The verdict on the answer in a statement of a text"
     with tempfile.TemporaryDirectory() as folder:
@@ -166,6 +175,7 @@ def graded(path: Path, known: dict[str, Exercise], seconds: float = 10.0) -> Ite
         yield Graded(str(path), 0, "", "unreadable", text=f"{path} {said}")
         return
     for name, (number, line) in calls(tree).items():
+        if _an_example(path, known.get(name)): continue
         if name not in known:
             yield Graded(str(path), line, name, "unreadable", text=f"no exercise is named {name!r}")
             continue
@@ -201,5 +211,6 @@ def report(paths: list[Path], as_json: bool = False, show: Callable[[str], Any] 
         for g in found: show(f"{g.state:<10}  {g.exercise:<28}  {g.file}:{g.line}")
         for g in found:
             if g.state in ("wrong", "unreadable"): show(f"\n{g.file}:{g.line}\n{g.text}")
-        show(f"\n{states.count('right')} of {len(found)} right")
+        right, open = states.count("right"), states.count("open") == len(found)
+        show(f"\n{right} of {len(found)} right" + ", nothing attempted yet" * open)
     return 2 if "unreadable" in states else int("wrong" in states)

@@ -62,9 +62,18 @@ def test_nothing_of_a_file_runs_in_the_grader(tmp_path, known, monkeypatch):
     assert not (tmp_path / "mine.json").exists()
 
 
+def test_a_check_of_anothers_exercise_is_an_example_on_a_chapters_page(tmp_path, known):
+    text = notebook(HEAD, RIGHT, CHECK, 'check("nobody", 3)')
+    for name, states in (("07_layernorm", ["right"]), ("learn", []),
+                         ("mine", ["right", "unreadable"])):
+        path = written(tmp_path, f"{name}.ipynb", text)
+        assert [g.state for g in graded(path, known)] == states
+
+
 def test_what_an_answer_depends_on():
     tree = grading.ast.parse("import a, b\nx = 1\nx = a.f(2)\nx.append(b)\ny = x\nz = 3\n"
-                             "if z: w = 1\ndef g(y): return x, w, y\ncheck('n', g)")
+                             "if z: w = 1\ndef g(y): return x, w, y\n"
+                             "names = [check for check in b]\ncheck('n', g)")
     kept = [grading.ast.unparse(top) for top in needed(tree, calls(tree)["n"][0])]
     assert kept == ["import a, b", "x = a.f(2)", "x.append(b)", "z = 3", "if z:\n    w = 1",
                     "def g(y):\n    return (x, w, y)", "check('n', g)"]
