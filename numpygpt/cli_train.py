@@ -142,8 +142,7 @@ def resumed(c: Train) -> Run:
         raise ValueError(f"a resumed run keeps its settings: leave out {', '.join(sorted(fixed))}, "
                          "or start a new run")
     steps = c.train.steps if "--steps" in c.given else None
-    script = Script.read(c.resume) if c.resume and base_of(c.resume).get("chat") else None
-    return resume(str(c.resume), steps=steps, script=script)
+    return resume(str(c.resume), steps=steps)
 
 def free_folder(name: str) -> Path:
     "runs/NAME, or the first of runs/NAME-2, -3, ... that is free"
