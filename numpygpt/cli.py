@@ -198,6 +198,7 @@ class Info(Command):
               f"in the package: a trained model of {checkpoint.load()[0].n_params:,} parameters: "
               f"numpygpt info {checkpoint.PRETRAINED}, numpygpt sample")
 
+# %% ../nbs/31_cli.ipynb #31c40008
 @dataclass
 class Export(Command):
     "Write a model in the form in which models are published, for `transformers` and others"
