@@ -6,7 +6,7 @@
 __all__ = ['FILES', 'MODEL', 'OPTIMIZER', 'TOKENIZER', 'TRAIN', 'PRETRAINED', 'FREE', 'sync', 'sync_names', 'aside', 'swap',
            'recover', 'find', 'holds_run', 'sha256', 'cast', 'others', 'check_place', 'write', 'save', 'run_state',
            'fingerprint', 'read_info', 'read_arrays', 'model_config', 'load', 'base_of', 'check_whole', 'open_model',
-           'open_data', 'resume', 'check_run', 'settings', 'restore', 'stop_signals', 'summary', 'start_from']
+           'open_data', 'end_of', 'resume', 'check_run', 'settings', 'restore', 'stop_signals', 'summary', 'start_from']
 
 # %% ../nbs/18_checkpoint.ipynb #80118bfb
 import hashlib
@@ -25,7 +25,10 @@ import numpy as np
 
 from .backend import Array
 from .bpe import Tokenizer, load_tokenizer
+from .builder import holds_tokens, is_short, open_texts
+from .corpus import end_id
 from .data import Dataset, load_text
+from .shards import open_dataset
 from .training import Run, Step, TrainConfig
 from .transformer import GPT, GPTConfig
 
@@ -252,16 +255,25 @@ def open_model(folder: str | Path) -> tuple[GPT, Tokenizer]:
 
 # %% ../nbs/18_checkpoint.ipynb #2c61f0ba
 def open_data(source: str | None, tokenizer: Tokenizer | Callable[[str], Tokenizer]) -> Dataset:
-    """The dataset that `source` names: a corpus, a text file, or a folder of token files
+    """The dataset that `source` names: a folder of token files, or whatever `numpygpt data` takes
 
-    A text becomes tokens of `tokenizer`, or of the one that this function makes for the text."""
+    Texts become tokens of `tokenizer`, or of the one that this function makes for a text; for
+    many texts it must be a Recipe."""
     if source is None:
         raise ValueError("this run's text was given as an object and has no name to find it by: "
                          "pass dataset=")
-    if Path(source).is_dir(): return Dataset.open(source)
+    if holds_tokens(source): return open_dataset(source)
+    if not is_short(source): return open_texts(source, tokenizer)
     text = load_text(source)
     made = tokenizer if isinstance(tokenizer, Tokenizer) else tokenizer(text)
     return Dataset.from_text(text, made)
+
+
+def end_of(folder: str | Path) -> tuple[int, ...]:
+    "The id that stood between documents where a run was trained, (id,); () where there was none"
+    if not holds_run(folder) or not (find(folder) / TOKENIZER).is_file(): return ()
+    end = end_id(load_tokenizer(find(folder) / TOKENIZER))
+    return () if end is None else (end,)
 
 # %% ../nbs/18_checkpoint.ipynb #301bc7a8
 def resume(folder: str | Path,

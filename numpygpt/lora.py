@@ -61,7 +61,7 @@ def put(model: Module, path: str, part: Module) -> None:
     owner, _, name = path.rpartition(".")
     setattr(dict(model.modules())[owner], name, part)
 
-
+# %% ../nbs/30_lora.ipynb #3a00000a
 def check_bare(model: Module) -> None:
     "A ValueError for a model that has adapters"
     if adapters(model): raise ValueError("the model has adapters already: merge(model) comes first")
@@ -73,7 +73,7 @@ def check_settings(rank: Any, alpha: Any) -> None:
         raise ValueError(f"rank must be a whole number from 1 up, got {rank!r}: try 8")
     if not alpha > 0: raise ValueError(f"alpha must be above 0, got {alpha}: try {2 * rank}")
 
-
+# %% ../nbs/30_lora.ipynb #3a00000b
 def lora(model: GPT, rank: int = 8, alpha: float = 16.0, on: Collection[str] = ("q", "v"),
          rng: np.random.Generator | int | None = None) -> GPT:
     """Freeze all of a model, and put a new LoRA in the place of each layer named in `on`
@@ -153,7 +153,7 @@ def beside(parts: list[tuple[LoRA | None, slice]], rank: int) -> tuple[np.ndarra
         A[own], B[columns, own] = to_cpu(a.A).T, to_cpu(a.B).T
     return A, B
 
-
+# %% ../nbs/30_lora.ipynb #3a00000c
 def save_adapter(model: GPT, folder: str | Path, like: str | Path | None = None) -> None:
     """Write the adapters of a model as the library `peft` does: adapter_config.json and weights
 

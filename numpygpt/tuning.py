@@ -70,7 +70,7 @@ def conversation(line: str) -> list[Message]:
             raise ValueError(f'a message needs a "role" and a "content", both text; got {m!r:.60}')
     return messages
 
-
+# %% ../nbs/tuning.ipynb #3b00000a
 def pairs(path: str | Path, script: Speaks) -> list[tuple[np.ndarray, np.ndarray]]:
     """(ids, learned) of each conversation in a file of JSON lines, as `marked` makes them
 
@@ -103,7 +103,7 @@ class Pairs(Arrays):
             both[1, row, :len(ids)] = np.where(learned, ids, -1)
         return np.maximum(both[0, :, :-1], 0), both[1, :, 1:]         # padding reads token 0
 
-
+# %% ../nbs/tuning.ipynb #3b00000b
 class Chats(Dataset):
     "Conversations to learn from, the last of them held out, with the tokenizer of the model"
     def __init__(self, path: str | Path, script: Speaks, tokenizer: Tokenizer, context: int,
@@ -140,7 +140,7 @@ def digest(folder: str | Path) -> str:
             while part := file.read(1 << 20): found.update(part)
     return found.hexdigest()
 
-
+# %% ../nbs/tuning.ipynb #3b00000c
 def describe(folder: str | Path, adapter: dict[str, Any] | None, chat: bool) -> dict[str, Any]:
     "What a run keeps of the folder that it begins with: its `base`"
     place = folder if str(folder) == PRETRAINED else Path(folder).resolve()
@@ -181,7 +181,7 @@ def open_any(data: str, tokenizer: Tokenizer, length: int, script: Speaks | None
     raise ValueError(f"the tokens in {data} were made by another tokenizer than that of the model: "
                      "give the text itself")
 
-
+# %% ../nbs/tuning.ipynb #3b00000d
 def tuning_run(folder: str | Path, data: str | Path, config: TrainConfig, rank: int | None = None,
                alpha: float | None = None, on: Collection[str] = ("q", "v"),
                script: Speaks | None = None, **asked: Any) -> Run:
@@ -224,7 +224,7 @@ def opened(folder: str | Path, context: int | None = None) -> tuple[GPT, Tokeniz
     merge(model).eval()
     return model, tokenizer
 
-
+# %% ../nbs/tuning.ipynb #3b00000e
 def resume(folder: str | Path, dataset: Dataset | None = None, steps: int | None = None,
            script: Speaks | None = None) -> Run:
     """Any run as it was when it was saved, a tuned one or one from nothing: as checkpoint.resume

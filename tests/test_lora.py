@@ -172,5 +172,6 @@ def test_tensors_that_have_no_place_are_named(tmp_path):
 
 def test_an_adapter_is_put_nowhere_else(tmp_path):
     (tmp_path / "note.txt").write_text("mine")
-    with pytest.raises(ValueError, match="holds other things"): save_adapter(tuned(small()), tmp_path)
+    with pytest.raises(ValueError, match="holds other things"):
+        save_adapter(tuned(small()), tmp_path)
     with pytest.raises(ValueError, match="has no adapters"): save_adapter(small(), tmp_path / "b")

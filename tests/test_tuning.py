@@ -169,7 +169,8 @@ def test_a_run_with_adapters_is_small_and_opens_merged(folder, tmp_path):
     hub.export(model, tmp_path / "out", folder)
     assert np.array_equal(hub.load(tmp_path / "out")[0](ids), model(ids))
     for open_it in (checkpoint.load, checkpoint.resume):
-        with pytest.raises(ValueError, match="open it with numpygpt.load"): open_it(tmp_path / "run")
+        with pytest.raises(ValueError, match="open it with numpygpt.load"):
+            open_it(tmp_path / "run")
 
 
 def test_a_base_that_changed_or_went_is_noticed(folder, tmp_path):
