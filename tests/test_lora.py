@@ -175,3 +175,26 @@ def test_an_adapter_is_put_nowhere_else(tmp_path):
     with pytest.raises(ValueError, match="holds other things"):
         save_adapter(tuned(small()), tmp_path)
     with pytest.raises(ValueError, match="has no adapters"): save_adapter(small(), tmp_path / "b")
+
+
+def test_blocks_that_compute_again_give_the_same_bits():
+    found = []
+    for recompute in (False, True):
+        model = tuned(small(recompute=recompute))
+        model.backward(np.ones_like(model(IDS)))
+        found.append(model.named_gradients())
+    assert all(np.array_equal(g, found[1][p]) for p, g in found[0].items())
+
+
+def test_packed_weights_run_beside_an_adapter_and_say_that_they_do_not_learn(tmp_path):
+    from numpygpt import hub, packed
+    hub.export(small(), tmp_path / "base")
+    save_adapter(tuned(small(), rank=2), tmp_path / "a")
+    ids = IDS[:1]
+    whole = load_adapter(hub.read_model(tmp_path / "base"), tmp_path / "a")(ids)
+    model, _ = packed.load(tmp_path / "base", "int8")
+    near = load_adapter(model, tmp_path / "a")(ids)
+    assert 0 < np.abs(near - whole).max() < 0.1 * np.abs(whole).max()
+    model.train()
+    with pytest.raises(ValueError, match="to train it"): model.backward(np.ones_like(model(ids)))
+    with pytest.raises(ValueError): merge(model)
