@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['ONLY', 'TILE', 'SLAB', 'PRECISIONS', 'token_bytes', 'widen', 'to_bfloat16', 'quantise', 'Weight', 'Packed', 'Turned',
-           'by_tiles', 'by_slabs', 'blas', 'helpers', 'together', 'pack_rows', 'in_place_of', 'pack', 'read_packed',
-           'load']
+           'room', 'by_tiles', 'by_slabs', 'blas', 'helpers', 'together', 'pack_rows', 'in_place_of', 'pack',
+           'read_packed', 'load']
 
 # %% ../nbs/29_packed.ipynb #29c00004
 import os
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -29,8 +30,8 @@ from .transformer import GPT, GPTConfig
 
 # %% ../nbs/29_packed.ipynb #29c00009
 def token_bytes(config: GPTConfig, size: int = 4, length: int = 0) -> int:
-    """Bytes that are read to write one token behind `length` others: every matrix that is multiplied
-    with, at `size` bytes a number, and the keys and values, which are float32"""
+    """Bytes that are read to write one token behind `length` others: every matrix that is
+    multiplied with, at `size` bytes a number, and the keys and values, which are float32"""
     c, F, K = config, config.n_hidden, config.n_kv_head
     assert F is not None and K is not None                   # GPTConfig has filled them in
     attention = 2 * c.n_embd * c.head_size * (c.n_head + K)
@@ -91,7 +92,8 @@ class Weight:
 
 # %% ../nbs/29_packed.ipynb #29c00021
 class Packed(Weight):
-    """A table, (n, m), whose rows are read one by one (`table[ids]`) or multiplied with (`x @ table.T`)
+    """A table, (n, m), of rows that are read one by one, `table[ids]`, or multiplied with,
+    `x @ table.T`
 
     `numbers` (n, m) are bfloat16 as integers of 16 bits, int8 with a `scale` (n) for each row, or
     float32."""
@@ -100,8 +102,6 @@ class Packed(Weight):
 
     @property
     def T(self) -> "Turned": return Turned(self)
-    @property
-    def nbytes(self) -> int: return self.numbers.nbytes + (0 if self.scale is None else 4 * len(self))
 
     def widened(self, part: Any, out: np.ndarray | None = None) -> np.ndarray:
         "Some rows in float32, not yet scaled; in `out`, if given"
@@ -120,7 +120,7 @@ class Packed(Weight):
 class Turned(Weight):
     "A Packed table turned over, (m, n), as a Linear has it: x @ it is (N, n) for x of (N, m)"
     def __init__(self, table: Packed):
-        self.T, self.shape, self.nbytes = table, table.shape[::-1], table.nbytes
+        self.T, self.shape = table, table.shape[::-1]
 
     def __rmatmul__(self, x: Array) -> Array:                # (N, m)
         y = by_tiles(self.T, x[0])[None] if len(x) == 1 else by_slabs(self.T, x)
@@ -129,6 +129,13 @@ class Turned(Weight):
 
 # %% ../nbs/29_packed.ipynb #29c00024
 TILE, SLAB = 1 << 17, 1 << 25     # numbers that are widened at a time: for one row, for many
+_own = threading.local()
+
+
+def room(n: int, m: int) -> np.ndarray:
+    "An array (n, m) of float32 for a tile: the same memory each time, and another for each thread"
+    if not hasattr(_own, "room") or _own.room.size < n * m: _own.room = np.empty(n * m, FLOAT)
+    return _own.room[:n * m].reshape(n, m)
 
 
 def by_tiles(table: Packed, x: np.ndarray) -> np.ndarray:    # (m,)
@@ -138,10 +145,9 @@ def by_tiles(table: Packed, x: np.ndarray) -> np.ndarray:    # (m,)
     starts = iter(range(0, n, step))                         # whoever is free takes the next tile
 
     def work() -> None:
-        room = np.empty((min(step, n), m), FLOAT)
         for i in starts:
-            tile = table.widened(slice(i, i + step), room[:n - i])
-            np.dot(tile, x, out=y[i:i + step])
+            j = min(i + step, n)
+            np.dot(table.widened(slice(i, j), room(j - i, m)), x, out=y[i:j])
     together(work, -(-n // step))
     return y                                                 # (n,)
 
@@ -169,8 +175,9 @@ def helpers(n: int) -> ThreadPoolExecutor:
 
 def together(work: Callable[[], None], parts: int) -> None:
     "Let `work` be done by this thread, and by others if BLAS may use them, each on one core"
+    if parts < 2: return work()
     n = max((b.num_threads for b in blas()), default=os.cpu_count() or 1)
-    if min(n, parts) < 2: return work()
+    if n < 2: return work()
     for b in blas(): b.set_num_threads(1)
     try:
         others = [helpers(n - 1).submit(work) for _ in range(min(n, parts) - 1)]
@@ -185,8 +192,8 @@ PRECISIONS = "float32", "bfloat16", "int8"
 
 def pack_rows(rows: np.ndarray, precision: str) -> Packed:   # float32, or bfloat16 as integers
     "A table (n, m) in 'bfloat16' or 'int8'; what lies as bfloat16 already is not copied"
-    if precision == "bfloat16" and rows.dtype == np.uint16: return Packed(np.ascontiguousarray(rows))
     (n, m), whole = rows.shape, precision == "int8"
+    if not whole and rows.dtype == np.uint16: return Packed(np.ascontiguousarray(rows))
     numbers = np.empty((n, m), np.int8 if whole else np.uint16)
     scale = np.empty(n, FLOAT) if whole else None
     step = max(1, (1 << 20) // m)
@@ -224,7 +231,7 @@ def read_packed(folder: str | Path, precision: str, context: int | None = None) 
     kind, config = hub.read_config(folder, context)
     return pack(config, hub.parameters(folder, kind, config, raw=True), precision)
 
-
+# %% ../nbs/29_packed.ipynb #29c0002d
 def load(folder: str | Path = PRETRAINED, precision: str = "float32",
          context: int | None = None) -> tuple[GPT, Tokenizer | None]:
     """(model, tokenizer or None) as from `hub.load`, with its matrices in one of PRECISIONS

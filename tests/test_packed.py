@@ -1,4 +1,4 @@
-"Weights in two bytes or in one: the same numbers, the errors that were derived, the memory that was promised"
+"Weights in two bytes or in one: the same numbers, the derived errors, the promised memory"
 import json
 import subprocess
 import sys
