@@ -1,11 +1,12 @@
 """The conversation that the chapter on talking shows: python benchmarks/conversation.py FOLDER
 
-FOLDER is that of SmolLM2-135M-Instruct. Writes nbs/stored/conversation.json, in half a minute."""
+FOLDER is that of SmolLM2-135M-Instruct. Writes nbs/stored/conversation.json, in half a minute.
+Times are those of one processor core, whatever else it was given to do meanwhile."""
 import json
 import os
 import sys
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
@@ -26,8 +27,8 @@ if __name__ == "__main__":
     rng = np.random.default_rng(SEED)
     for line in LINES:
         prompt = chat.script.ids([*chat.messages, {"role": "user", "content": line}])
-        known, start, times = shared(chat.memory.read, prompt), perf_counter(), []
-        for _ in chat.ask(line, TOKENS, rng, **HOW): times.append(perf_counter())
+        known, start, times = shared(chat.memory.read, prompt), process_time(), []
+        for _ in chat.ask(line, TOKENS, rng, **HOW): times.append(process_time())
         answer = chat.messages[-1]["content"]
         turns.append({"asked": line, "answer": answer, "cut": chat.cut, "reused": known,
                       "new": len(prompt) - known, "tokens": len(tokenizer.encode(answer)),
