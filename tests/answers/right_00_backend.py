@@ -73,3 +73,7 @@ def strides__from_the_end(shape, itemsize):
 
 
 def strides__ask_numpy(shape, itemsize): return np.empty(shape, f"S{itemsize}").strides
+
+
+def strides__a_list(shape, itemsize):
+    return [itemsize * int(np.prod(shape[i + 1:])) for i in range(len(shape))]

@@ -90,3 +90,19 @@ def smooth__one_hot(logits, targets, eps):
     e = np.exp(logits - logits.max(1, keepdims=True))
     p = e / e.sum(1, keepdims=True)
     return -(q * np.log(p)).sum(1).mean(), (p - q) / len(q)
+
+
+def z__a_float(logits, weight):
+    L = np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    return float(weight * (L * L).mean()), 2 * weight / len(L) * L * np.exp(logits - L)
+
+
+def cross_entropy__a_float(logits, targets, ignore_index=-1, count=None):
+    z, t = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1)
+    keep = np.flatnonzero(t != ignore_index)
+    n = count or max(len(keep), 1)
+    logp = z - np.logaddexp.reduce(z, axis=1, keepdims=True)
+    d = np.zeros_like(z)
+    d[keep] = np.exp(logp[keep]) / n
+    d[keep, t[keep]] -= 1 / n
+    return float(-logp[keep, t[keep]].sum() / n), d.reshape(logits.shape)

@@ -128,3 +128,8 @@ def leak__sets(tables):
         for t, row in enumerate(table):
             found |= {(t, j) for j in np.flatnonzero(row).tolist() if j > t}
     return sorted(found)
+
+
+def leak__lists(tables):
+    where = np.nonzero(np.triu((tables != 0).any(0), 1))
+    return [[int(t), int(j)] for t, j in zip(*where)]

@@ -93,3 +93,8 @@ def leaked__loops(train, val, context):
     for s in val:
         count += any(t <= s + context and s <= t + context for t in train)
     return int(count)
+
+
+def position__a_list(step, items, batch_size, drop_last):
+    batches = len(range(0, items - (batch_size - 1) * drop_last, batch_size))
+    return [step // batches, step % batches]

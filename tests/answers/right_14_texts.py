@@ -2,6 +2,8 @@
 import itertools
 import zlib
 
+import numpy as np
+
 from numpygpt.bpe import pre_tokens
 
 ANSWERS = {"safe": "safe_places", "whole": "whole_bytes", "apart": "kept_apart",
@@ -67,3 +69,7 @@ def stream__loop(documents, end):
 
 
 def stream__sum(documents, end): return sum((d + [end] for d in documents if len(d)), [])
+
+
+def stream__an_array(documents, end):
+    return np.array([i for d in documents if d for i in (*d, end)], int)
