@@ -149,7 +149,7 @@ def row(o, threads):
         for side in sides.values(): side.step(watch=True)
     for _ in range(o.rounds):
         for name, side in sides.items(): found[name].append(side.step())
-    facts = {"learns": sides["ours"].learns}
+    facts = {"learns": sides["ours"].learns, "rounds": o.rounds, "load": os.getloadavg()[0]}
     for at, kind in enumerate(("clock", "processor")):
         times = {name: [both[at] for both in f] for name, f in found.items()}
         facts[kind] = {name: statistics.median(t) for name, t in times.items()}
@@ -173,8 +173,7 @@ def main():
     if o.side: return serve(o.side, o.folder, o.shape, o.threads[0])
     old = json.loads(o.out.read_text()) if o.out.is_file() else {}
     rows = old.get("rows", {}) | {str(n): row(o, n) for n in o.threads}
-    facts = {"shape": o.shape, "rank": RANK, "rounds": o.rounds, "load": os.getloadavg()[0],
-             "rows": rows, "targets": TARGETS}
+    facts = {"shape": o.shape, "rank": RANK, "rows": rows, "targets": TARGETS}
     o.out.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(facts, indent=1))
 

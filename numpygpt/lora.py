@@ -101,7 +101,8 @@ def merge(model: GPT) -> GPT:
     The model is changed and comes back, a plain one whose weights may all learn. The arrays of the
     old weights stay as they are."""
     for path, a in adapters(model).items():
-        a.base.W = a.base.W + a.scale * (a.A @ a.B)
+        W = xp.asarray(a.base.W)                             # packed weights refuse
+        a.base.W = W + a.scale * (a.A @ a.B)
         put(model, path, a.base)
     model.freeze(False)
     return model

@@ -197,4 +197,4 @@ def test_packed_weights_run_beside_an_adapter_and_say_that_they_do_not_learn(tmp
     assert 0 < np.abs(near - whole).max() < 0.1 * np.abs(whole).max()
     model.train()
     with pytest.raises(ValueError, match="to train it"): model.backward(np.ones_like(model(ids)))
-    with pytest.raises(ValueError): merge(model)
+    with pytest.raises(ValueError, match="to change it"): merge(model)
