@@ -35,7 +35,7 @@ if __name__ == "__main__":
                       "first": round(times[0] - start, 2),
                       "rate": round((len(times) - 1) / (times[-1] - times[0]), 1)})
         print(f"> {line}\n{turns[-1]['answer']}")
-    flags = f"--chat \"\" --temperature {HOW['temperature']} --top-p {HOW['top_p']} --seed {SEED} "
+    flags = f"--chat --temperature {HOW['temperature']} --top-p {HOW['top_p']} --seed {SEED} "
     found = {"model": "SmolLM2-135M-Instruct", "flags": flags + f"--tokens {TOKENS}",
              "turns": turns}
     path = Path(__file__).parents[1] / "nbs" / "stored" / "conversation.json"
