@@ -9,6 +9,7 @@ __all__ = ['MOST', 'OUTCOMES', 'pack', 'unpack', 'told', 'boxed']
 import builtins
 import contextlib
 import ctypes
+import faulthandler
 import importlib
 import io
 import json
@@ -30,6 +31,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+# %% ../nbs/box.ipynb #b0c00104
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -132,8 +134,7 @@ def _no_input(*_: Any) -> NoReturn:
 def _limit(seconds, megabytes):
     "Limits on this process, as far as the system has them"
     with contextlib.suppress(Exception): threadpool_limits(1)
-    with contextlib.suppress(Exception):
-        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)                   # PR_SET_CHILD_SUBREAPER
+    with contextlib.suppress(Exception): ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)   # SUBREAPER
     try: import resource
     except ImportError: return
     cap = lambda what, n: resource.setrlimit(what, (n, n))
@@ -144,8 +145,11 @@ def _limit(seconds, megabytes):
                     (resource.RLIMIT_FSIZE, 2**24)):
         with contextlib.suppress(OSError, ValueError): cap(what, n)
 
-def _alone():
-    "Leave terminal, input and event loop of the parent to the parent"
+def _alone(fd):
+    "Leave terminal, input, sockets and event loop of the parent to the parent; keep only `fd`"
+    faulthandler.disable()                                        # a crash is told by the parent
+    os.closerange(3, fd)
+    os.closerange(fd + 1, 4096)
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2): os.dup2(null, fd)
     sys.stdin, sys.unraisablehook = io.StringIO(), lambda *_: None
@@ -181,7 +185,7 @@ def _inside(fd, key, work, seconds, megabytes, characters):
             _send(fd, key, ("output", line, "".join(paper.parts)))
             os._exit(0)
         paper = _Paper(characters, full)
-        _alone()
+        _alone(fd)
         sys.stdout = sys.stderr = paper
         _limit(seconds, megabytes)
         try: outcome, what = "value", work()
@@ -249,7 +253,6 @@ def _waited(pid):
         time.sleep(0.005)
 
 def _dead(status):
-    "A line about a process that ended without a word"
     if status is None: return "closed the pipe of the box"
     if not os.WIFSIGNALED(status): return "ended its process without an answer (os._exit)"
     return f"crashed ({signal.Signals(os.WTERMSIG(status)).name})"
@@ -333,7 +336,6 @@ class _Sender(pickle.Pickler):
         return _function, made, state, None, None, _set_function
 
     def kind(self, c: Any) -> tuple:
-        "A class by value"
         lost = {"__dict__", "__weakref__", "__abstractmethods__", "_abc_impl"}
         state = {n: v for n, v in vars(c).items() if n not in lost}
         made = c.__name__, c.__bases__, {"__qualname__": c.__qualname__}
@@ -348,11 +350,6 @@ def _serve():
         sys.path[:] = path
         return pickle.loads(function)()
     _inside(fd, key, work, *limits)
-
-def _sent(work):
-    "A function as bytes; an error where it cannot be sent"
-    _Sender(out := io.BytesIO()).dump(work)
-    return out.getvalue()
 
 # %% ../nbs/box.ipynb #b0c00021
 def _fresh(function, limits):
@@ -395,6 +392,6 @@ def boxed(work: Callable[[], Any], seconds: float = 3.0, megabytes: float = 512,
     limits = seconds, megabytes, characters
     if method == "fork" and hasattr(os, "fork"): return _forked(work, *limits)
     if os.name != "posix": return _here(work, characters, "this system has no way to stop it")
-    try: function = _sent(work)
+    try: _Sender(sent := io.BytesIO()).dump(work)
     except Exception as e: return _here(work, characters, f"it cannot be sent on, {told(e)}")
-    return _fresh(function, limits)
+    return _fresh(sent.getvalue(), limits)

@@ -26,7 +26,8 @@ PARTS = {
     "Ground": ("00_backend", "01_module", "02_gradcheck"),
     "Layers": ("03_linear", "04_activations", "05_losses", "06_embedding", "07_layernorm",
                "08_rope", "09_attention"),
-    "Learning": ("10_optimizers", "11_schedules", "12_bpe", "13_data", "14_texts", "15_shards"),
+    "Learning": ("10_optimizers", "11_schedules", "12_bpe", "13_data", "14_texts", "15_shards",
+                 "prefixes", "corpus", "builder"),
     "The model": ("16_transformer", "17_training", "18_checkpoint", "19_generate"),
     "Machinery": ("20_engine", "21_autograd", "22_graphs", "23_cost", "24_tiling",
                   "25_replicas", "26_ranks"),
@@ -35,8 +36,8 @@ PARTS = {
     "Experiments": ("32_mnist", "33_shakespeare", "34_scaling", "35_finetune", "36_bert",
                     "37_vit"),
     "Reference": ("38_evidence", "api", "pytorch"),
-    "Behind the course": ("box", "rewrites", "edits", "answers", "diagnosis", "bisection",
-                          "progress", "grading"),
+    "Behind the course": ("box", "rewrites", "edits", "answers", "terms", "diagnosis",
+                          "bisection", "progress", "grading"),
 }
 
 # %% ../nbs/course.ipynb #60deef76

@@ -64,25 +64,34 @@ def _sound(state):
     return all(isinstance(p, dict) and all(isinstance(v, dict) for v in p.values()) for p in parts)
 
 # %% ../nbs/progress.ipynb #b600000c
+def _read(path):
+    "What the file holds, where there is none nothing; None where it is damaged"
+    try: found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError: return _empty()
+    except ValueError: return None
+    return {**_empty(), **found} if _sound(found) else None
+
+def _mended(path):
+    "What the file holds; a damaged one is set aside. For whoever has the lock"
+    if (found := _read(path)) is not None: return found
+    print(f"{path} cannot be read: it is kept as {_aside(path, 'damaged').name}, "
+          "and progress begins anew")
+    return _empty()
+
 def state() -> dict[str, Any]:
     """What is recorded: exercises, predictions and recall, each a dict by name
 
     A damaged file is set aside, with a printed line; OSError where it cannot be read."""
     path = place()
-    try: found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError: return _empty()
-    except ValueError: found = None
-    if _sound(found): return {**_empty(), **found}
-    with contextlib.suppress(FileNotFoundError):          # another notebook may have been faster
-        print(f"{path} cannot be read: it is kept as {_aside(path, 'damaged').name}, "
-              "and progress begins anew")
-    return _empty()
+    if (found := _read(path)) is not None: return found
+    with _locked(path): return _mended(path)
 
+# %% ../nbs/progress.ipynb #b600010c
 def _change(change: Callable[[dict[str, Any]], None]) -> None:
     "Read, change and write the state, with nobody between"
     path = place()
     with _locked(path):
-        now = state()
+        now = _mended(path)
         change(now)
         new = path.with_name(path.name + ".new")
         new.write_text(json.dumps(now, indent=1), encoding="utf-8")
@@ -247,8 +256,8 @@ def _lines(rows, last):
 
 def _squares(solved, n):
     "A bar of n squares, of which some are filled; the number beside it says the same"
-    squares = (f'<rect x="{12 * i + 1}" y="1" width="9" height="9" stroke="#446" '
-               f'fill="{"#446" if i < solved else "none"}"/>' for i in range(n))
+    squares = (f'<rect x="{12 * i + 1}" y="1" width="9" height="9" stroke="currentColor" '
+               f'fill="{"currentColor" if i < solved else "none"}"/>' for i in range(n))
     head = f'<svg width="{12 * n}" height="11" aria-hidden="true">'
     return "".join([head, *squares, "</svg>"])
 
@@ -263,7 +272,7 @@ def _table(rows, last):
         body.append(f'<tr><th scope="row" {left}>{e(title)}</th><td>{_squares(solved, n)}</td>'
                     f'<td>{solved} of {n}</td><td>{right} of {questions}</td><td>{due}</td></tr>')
     names = "Chapter", "Exercises", "Solved", "Predicted", "Recall due"
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    head = "".join(f'<th scope="col" {left * (name == "Chapter")}>{name}</th>' for name in names)
     return (f'<table><caption {left}>{e(last)}</caption><thead><tr>{head}</tr></thead>'
             f'<tbody>{"".join(body)}</tbody></table>')
 

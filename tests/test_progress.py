@@ -1,7 +1,11 @@
 "The file of progress, the recall that it schedules, and the map that it draws"
+import contextlib
 import json
+import os
 import subprocess
 import sys
+import threading
+import types
 from datetime import date, timedelta
 
 import pytest
@@ -57,6 +61,56 @@ def test_a_damaged_file_is_set_aside(path, text, capsys):
     assert "kept as progress.damaged.json" in capsys.readouterr().out
     assert path.with_name("progress.damaged.json").read_text() == text
     assert progress.state()["exercises"]["x"]["tries"] == 1
+
+
+def test_damage_is_looked_at_again_under_the_lock(path, monkeypatch, capsys):
+    "Between the look and the lock another notebook may have begun a new file"
+    path.parent.mkdir()
+    path.write_text("{")
+    locked = progress._locked
+    @contextlib.contextmanager
+    def waits(p):
+        with locked(p):
+            path.write_text(json.dumps({"version": 1, "exercises": {"theirs": {"tries": 1}}}))
+            yield
+    monkeypatch.setattr(progress, "_locked", waits)
+    assert progress.state()["exercises"] == {"theirs": {"tries": 1}}
+    assert not path.with_name("progress.damaged.json").exists() and capsys.readouterr().out == ""
+
+
+def test_reading_damage_waits_for_the_lock(path):
+    "Whoever holds it may be writing"
+    path.parent.mkdir()
+    path.write_text("{")
+    found = []
+    with progress._locked(path):
+        reader = threading.Thread(target=lambda: found.append(progress.state()))
+        reader.start()
+        reader.join(0.3)
+        assert reader.is_alive() and not found and path.read_text() == "{"
+    reader.join(10)
+    assert found[0]["exercises"] == {} and path.with_name("progress.damaged.json").exists()
+
+
+def test_a_second_damaged_file_has_a_name_of_its_own(path):
+    path.parent.mkdir()
+    for text in "{", "[":
+        path.write_text(text)
+        progress.record("check", "x", ok=False)
+    names = "progress.damaged.json", "progress.damaged1.json"
+    assert [path.with_name(n).read_text() for n in names] == ["{", "["]
+
+
+def test_the_lock_on_windows_is_of_one_byte(path, monkeypatch):
+    calls = []
+    fake = types.ModuleType("msvcrt")
+    fake.LK_LOCK = 1
+    fake.locking = lambda fd, mode, n: calls.append((os.lseek(fd, 0, os.SEEK_CUR), mode, n))
+    monkeypatch.setitem(sys.modules, "msvcrt", fake)
+    monkeypatch.setattr(sys, "platform", "win32")
+    progress.record("check", "x", ok=True)
+    assert calls == [(0, fake.LK_LOCK, 1)]
+    monkeypatch.undo()
 
 
 def test_no_answer_is_kept(path):

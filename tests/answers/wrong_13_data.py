@@ -55,3 +55,36 @@ def mixed__n_for_d(counts, shorter):
 def mixed__the_number_of_unseen(counts, shorter):
     N, D = counts.sum(), (counts == 0).sum()
     return (counts + D * shorter) / (N + D)
+
+
+def windows__rolled(tokens, context, starts):
+    x = tokens[starts[:, None] + np.arange(context)].astype(np.int64)
+    return x, np.roll(x, -1, axis=1)
+
+
+def windows__the_other_way(tokens, context, starts):
+    at = starts[:, None] + np.arange(context)
+    return tokens[at + 1].astype(np.int64), tokens[at].astype(np.int64)
+
+
+def windows__a_view_that_is_not_widened(tokens, context, starts):
+    at = starts[:, None] + np.arange(context + 1)
+    return tokens[at].astype(np.int64), tokens[at][:, 1:].astype(np.int64)
+
+
+def order__the_same_each_epoch(n, stride, seed, epoch):
+    rng = np.random.default_rng(seed)
+    return rng.permutation(np.arange(rng.integers(stride), n, stride))
+
+
+def order__always_from_the_first(n, stride, seed, epoch):
+    return np.random.default_rng([seed, epoch]).permutation(np.arange(0, n, stride))
+
+
+def mixed__never_divided(counts, shorter):
+    return counts + (counts > 0).sum() * shorter
+
+
+def mixed__shorter_as_one_count(counts, shorter):
+    N, D = counts.sum(), (counts > 0).sum()
+    return (counts + shorter) / (N + D) if N else shorter * 1
