@@ -340,6 +340,8 @@ def summary(folder: str | Path, opened: Callable[[Path], tuple[GPT, Any]] = load
     for part in ("model", "train"):
         settings = (f"{name}={value}" for name, value in info.get(part, {}).items())
         lines.append(f"{part}: {', '.join(settings)}")
+    if base := info.get("base"):
+        lines.append(f"began with the weights in {base['folder']}; lora: {base['lora']}")
     if "index" in info: lines.append(f"trained for {info['index']} steps on {info['source']}")
     lines += [f"  step {at:>6}: validation loss {loss:.4f} nats per token"
               for at, loss in info.get("val_losses", [])]
