@@ -118,7 +118,7 @@ def test_conversations_that_are_too_long(script, folder, chats):
     assert len(data.train) == 4 and len(data.val) == 1 and data.chars_per_token() > 1
     cut = Chats(chats, script, script.tokenizer, 40)
     assert max(len(ids) for ids, _ in cut.train.found) <= 41
-    with pytest.raises(ValueError, match="conversation 1: the assistant's words come after the 5"):
+    with pytest.raises(ValueError, match="line 1: the assistant.s words come after the 5"):
         Chats(chats, script, script.tokenizer, 5)
 
 
