@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .answers import (Facts, differing, dtypes, facts, floor_of, made, of_reference, off,
-                              offered, owner, parameters, ready, right, route, seen, single,
-                              versions)
+from .answers import (TOUCHED, Facts, differing, dtypes, facts, floor_of, made,
+                              of_reference, off, offered, owner, parameters, ready, right, route,
+                              seen, single, versions)
 from .box import boxed
 from .edits import search
 from .gradcheck import Wrong, wrongs
@@ -60,7 +60,7 @@ def wrong_facts(ex: Exercise, w: Wrong) -> list[Facts]:
 def telling(found: list[Facts], names: Iterable[str]) -> bool:
     "Do these facts hold so much that they are equal to others for a reason only?"
     facts = [f[n] for f in found for n in names if n in f]
-    arrays = [a for a in facts if isinstance(a, np.ndarray)]
+    arrays = [a[np.isfinite(a)] for a in facts if isinstance(a, np.ndarray)]
     entries = lambda kinds: {x for a in arrays if a.dtype.kind in kinds for x in a.ravel().tolist()}
     texts = {f for f in facts if isinstance(f, str)}
     bits = sum(((a == 0) | (a == 1)).sum() for a in arrays)
@@ -215,6 +215,8 @@ def plain(ex: Exercise, theirs: list[Facts], right: list[Facts]) -> tuple[str, s
         if "error" in f:
             inputs = describe(ex, case)
             return "error", f"it stops{f', for {inputs}' if inputs else ''}: {f['error']}", ""
+    spoilt = next((f["faults"] for f in theirs if TOUCHED in f.get("faults", "")), "")
+    if spoilt: return "differs", f"{spoilt}.", "faults"   # whatever is computed after that is lost
     for a, b, case in zip(theirs, right, made(ex)):
         for n in differing(ex, a, b):
             if n == "faults": continue
