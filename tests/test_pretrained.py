@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
@@ -71,7 +70,7 @@ def test_a_folder_of_that_name_comes_first(tmp_path, monkeypatch):
 
 def test_the_recipe_is_the_preset_and_its_first_steps_give_the_stored_losses(recipe):
     _, tokenizer = checkpoint.load()
-    assert json.loads(json.dumps(asdict(recipe.config))) == ABOUT["train"]
+    assert recipe.config == checkpoint.settings(ABOUT)
     assert recipe.model.config == checkpoint.model_config(ABOUT)
     assert recipe.dataset.tokenizer._to_json() == tokenizer._to_json()
     assert checkpoint.fingerprint(recipe.dataset) == ABOUT["data"]
