@@ -363,11 +363,11 @@ def home(folder: str | Path) -> Path:
 
 # %% ../nbs/27_hub.ipynb #7e475253
 def end_ids(folder: str | Path) -> tuple[int, ...]:
-    "The ids that end a text, by generation_config.json or config.json; () for a folder of ours"
+    "The ids that end a text: by the files of a published folder, or the tokenizer of one of ours"
     for path in (home(folder) / "generation_config.json", home(folder) / CONFIG):
         ids = read_json(path.read_bytes(), path).get("eos_token_id") if path.is_file() else None
         if ids is not None: return tuple(ids) if isinstance(ids, list) else (ids,)
-    return ()
+    return checkpoint.end_of(folder)
 
 # %% ../nbs/27_hub.ipynb #7e475252
 def load(folder: str | Path = PRETRAINED,

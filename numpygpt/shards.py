@@ -19,7 +19,7 @@ import numpy as np
 
 from .backend import Array, xp
 from .bpe import Tokenizer, load_tokenizer
-from .data import DataLoader, Dataset, Windows, read_tokens
+from .data import Arrays, DataLoader, Dataset, Windows, read_tokens
 
 # %% ../nbs/15_shards.ipynb #e34e8be1
 class Shards:
@@ -66,7 +66,7 @@ class ShardedDataset(Dataset):
         self.index = index
 
     def chars_per_token(self, part: str = "val") -> float:
-        return self.index["characters"][part] / len(getattr(self, part))
+        return self.index["characters"][part] / max(len(getattr(self, part)), 1)
 
 
 def read_index(folder: str | Path) -> dict[str, Any]:
@@ -140,9 +140,9 @@ class Order:
 
 class ShardLoader(DataLoader):
     "A DataLoader whose order is a cipher: its first batch and any jump take no time or memory"
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, cipher: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.setting["order"] = "cipher"
+        if cipher: self.setting["order"] = "cipher"
 
     def order(self, epoch: int) -> Any:
         "The windows of an epoch, to be sliced"
@@ -153,18 +153,20 @@ class ShardLoader(DataLoader):
         return Order(phase, stride, Permutation(count, [self.seed, epoch]), self.items)
 
     def load_state_dict(self, state: dict) -> None:
-        "Go on from what `state_dict` gave; from before the cipher, in the order of that time"
-        if "order" not in state: self.setting.pop("order", None)
+        "Go on from what `state_dict` gave, in the order that it says: the cipher's, or the list's"
+        self.setting.pop("order", None)
+        if "order" in state: self.setting["order"] = "cipher"
         super().load_state_dict(state)
 
 
 LARGE = 1 << 28     # tokens: from here on a list of windows is too long
 
 
-def new_loader(tokens: Any, context: int, batch_size: int, seed: int) -> DataLoader:
-    "Batches of windows over `tokens`: by the cipher for shards and what is large, or by a list"
+def new_loader(data: Windows | Arrays, batch_size: int, seed: int) -> ShardLoader:
+    "Batches: by the cipher for windows over shards or over what is large, else by a list"
+    tokens = getattr(data, "tokens", ())
     large = isinstance(tokens, Shards) or len(tokens) >= LARGE
-    return (ShardLoader if large else DataLoader)(Windows(tokens, context), batch_size, seed=seed)
+    return ShardLoader(data, batch_size, seed=seed, cipher=large)
 
 # %% ../nbs/15_shards.ipynb #a10e394d
 def digest(document: str) -> int:
@@ -192,7 +194,8 @@ def runs(tokens: np.ndarray) -> np.ndarray:
     one, power = h, a
     for length in (1, 2, 4):                                 # h of 2, 4 and 8 tokens
         four = (h, power) if length == 4 else None
-        h, power = h[:-length] * power + h[length:], power * power
+        with np.errstate(over="ignore"):                     # all of this is modulo 2^64
+            h, power = h[:-length] * power + h[length:], power * power
     assert four is not None
     h = h[:max(len(h) - 4, 0)] * four[1] + four[0][8:]       # 12
     return _mixed(h[:max(len(h) - 1, 0)] * a + one[12:], 2)  # 13

@@ -35,7 +35,7 @@ def sources(names: Iterable[str | Path]) -> list[str]:
     found = []
     for name in map(str, names):
         path = Path(name)
-        if name in CORPORA: found.append(name); continue
+        if name in (*CORPORA, "-"): found.append(name); continue
         if not path.exists():
             raise FileNotFoundError(f"no text file {name}: give {', '.join(CORPORA)}, a text file, "
                                     "a folder of them, or - for standard input")
@@ -166,6 +166,10 @@ def _json_text(name: str, number: int, line: str, text_field: str) -> Iterator[P
         has = ", ".join(map(str, found)) if isinstance(found, dict) else type(found).__name__
         raise ValueError(f"{where} has no text under {text_field!r} (it has: {has}): name the "
                          "field by --text-field")
+    try: text.encode()
+    except UnicodeEncodeError as e:
+        raise ValueError(f"{where} has a lone surrogate {text[e.start]!r}, half of a character: "
+                         "mend or delete the line") from None
     if text.strip(): yield text.replace("\r\n", "\n"), True
 
 # %% ../nbs/14_texts.ipynb #0bf959e1
@@ -332,10 +336,11 @@ def pieces(parts: Iterable[Part], cuts: Cuts | None, size: int,
     for text, ends in parts:
         rest += text
         if ends:
-            if len(rest) > size and cuts and (p := cuts.last(rest[:size])):
-                yield rest[:p], False
-                rest = rest[p:]
-            yield rest, True
+            at = 0
+            while len(rest) - at > size and cuts and (p := cuts.last(rest[at:at + size])):
+                yield rest[at:at + p], False
+                at += p
+            yield rest[at:], True
             rest, need = "", size
         elif len(rest) >= need and cuts:
             p = cuts.last(rest)

@@ -27,10 +27,11 @@ import numpy as np
 
 from . import schedules
 from .backend import Array, get_device, xp
-from .data import Arrays, DataLoader, Dataset, Windows
+from .data import Arrays, Dataset, Windows
 from .losses import cross_entropy
 from .module import Flat, Module
 from .optimizers import OPTIMIZERS, Optimizer, clip_grad_norm
+from .shards import new_loader
 from .transformer import GPT, GPTConfig
 
 # %% ../nbs/17_training.ipynb #503b20bf
@@ -126,10 +127,9 @@ class Run:
         if weights is not None: self.model.load_state_dict(weights)
         for _, part in self.model.train().modules():
             if hasattr(part, "rng"): part.rng = self.dropout_rng
-        self.flat = Flat(self.model)
+        self.flat, seed = Flat(self.model), int(data.integers(2**31))
         self.optimizer = make_optimizer(self.flat, config)
-        self.loader = DataLoader(self.read(dataset.train), config.batch_size,
-                                 seed=int(data.integers(2**31)))
+        self.loader = new_loader(self.read(dataset.train), config.batch_size, seed)
         self.index = 0                                       # updates done
         self.ready: Step | None = None                       # done, and not yet handed over
         self.val_losses: list[tuple[int, float]] = []        # (index, loss) of each validation
