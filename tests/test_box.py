@@ -204,7 +204,7 @@ def children():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="descendants are listed by Linux")
 def test_children_are_ended():
-    outcome, pids, _ = boxed(children)
+    outcome, pids, _ = boxed(children, 30.0)
     assert outcome == "value" and len(pids) == 3
     assert not any(map(alive, pids))
 
@@ -215,7 +215,7 @@ def test_a_file_may_be_written_and_no_large_one(tmp_path):
         (tmp_path / "small").write_bytes(b"0" * 2**20)
         with open(tmp_path / "large", "wb") as f:
             for _ in range(40): f.write(b"0" * 2**20)
-    outcome, what, _ = boxed(work)
+    outcome, what, _ = boxed(work, 30.0)
     assert outcome == "error" and "OSError" in what
     assert (tmp_path / "small").stat().st_size == 2**20
     assert (tmp_path / "large").stat().st_size <= 2**24
@@ -241,7 +241,7 @@ def test_what_this_process_has_open_is_closed_in_there(tmp_path):
     def scribbles():
         for fd in range(3, 300):
             with contextlib.suppress(OSError): os.write(fd, b"rubbish")
-    boxed(scribbles)
+    boxed(scribbles, 30.0)
     os.set_blocking(r, False)
     with pytest.raises(BlockingIOError): os.read(r, 1)
     os.close(r)
@@ -290,7 +290,7 @@ def test_a_message_of_somebody_else_is_none():
             with contextlib.suppress(OSError):
                 if stat.S_ISFIFO(os.fstat(int(fd)).st_mode): os.write(int(fd), message)
         return 2
-    outcome, what, _ = boxed(forges)
+    outcome, what, _ = boxed(forges, 30.0)
     assert outcome == "died" and "wrote into the pipe" in what
 
 
@@ -311,7 +311,7 @@ def test_printing_comes_back_and_errors_too():
         print("the other", file=sys.stderr)
         os.write(1, b"past Python")
         return 1
-    assert boxed(work) == ("value", 1, "to one\nthe other\n")
+    assert boxed(work, 30.0) == ("value", 1, "to one\nthe other\n")
     assert boxed(lambda: print("a") or 1 / 0)[::2] == ("error", "a\n")
 
 

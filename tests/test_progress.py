@@ -43,6 +43,14 @@ def test_two_processes_at_once_lose_nothing():
     assert {n: e["tries"] for n, e in found.items()} == {"shared": 100, "a": 50, "b": 50}
 
 
+def test_a_reader_sees_the_old_file_or_the_new_one(path):
+    "It is another file, put in the place of the first in one step"
+    progress.record("check", "x", ok=False)
+    with open(path, encoding="utf-8") as old:
+        progress.record("check", "x", ok=True)
+        assert "solved" not in old.read() and "solved" in path.read_text()
+
+
 def test_what_a_later_version_wrote_is_kept(path):
     progress.record("check", "x", ok=True)
     later = json.loads(path.read_text()) | {"version": 7, "more": [1]}
