@@ -34,6 +34,16 @@ def test_an_exercise_stays_solved_and_the_first_prediction_counts():
     with pytest.raises(ValueError, match="not 'sang'"): progress.record("sang", "x")
 
 
+def test_the_day_of_the_first_time_counts(monkeypatch):
+    for day in (date(2030, 1, 1), date(2030, 1, 2)):
+        monkeypatch.setattr(progress, "today", lambda day=day: day)
+        progress.record("check", "x", ok=True)
+        progress.record("solution", "x")
+        progress.record("hint", "x", number=3 - day.day)
+    one = progress.state()["exercises"]["x"]
+    assert one["solved"] == one["solution"] == "2030-01-01" and one["hint"] == 2
+
+
 def test_two_processes_at_once_lose_nothing():
     code = ("import sys; from numpygpt.progress import record\n"
             "for i in range(50): record('check', 'shared', ok=False); record('check', sys.argv[1])")
