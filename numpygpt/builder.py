@@ -27,6 +27,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+# %% ../nbs/builder.ipynb #68165363
 import numpy as np
 
 from .bpe import (
@@ -120,18 +121,16 @@ def make_tokenizer(found: Survey, split: Split, s: Settings, workers: int = 1,
               if side == TRAIN and math.ceil((k + 1) * f) > math.ceil(k * f))
     with Crew(workers, "count", s.tokenizer) as crew:
         for counts in crew.map(chosen): table.add(counts)
-    kind = "words" if words else "merges"
-    if f < 1: told(f"{kind} were learned from {f:.1%} of the training part")
-    if table.lost:
-        told(f"{kind} were learned from counts that are too low by {table.lost} at most: "
-             "there were more different words than the table holds")
+    learned = f"{'words' if words else 'merges'} were learned from"
+    if f < 1: told(f"{learned} {f:.1%} of the training part")
+    if table.lost: told(f"{learned} counts that are too low by {table.lost} at most, as the table "
+                        "of different words was full")
     if words:
         often = sorted(table.counts, key=lambda w: (-table.counts[w], w))
         return WordTokenizer([*often[:s.vocab_size - 1 - len(ends)], *ends])
     BPETokenizer.train("", s.vocab_size, ends)               # an error for a size that is too small
-    learned = learn_merges([w.encode() for w in table.counts], [*table.counts.values()],
-                           s.vocab_size - 256 - len(ends))
-    return BPETokenizer(learned, ends)
+    counted = [w.encode() for w in table.counts], [*table.counts.values()]
+    return BPETokenizer(learn_merges(*counted, s.vocab_size - 256 - len(ends)), ends)
 
 # %% ../nbs/builder.ipynb #08cd7c22
 SIDES = "train", "val"

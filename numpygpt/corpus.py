@@ -218,7 +218,7 @@ def stream(found: Survey, split: Split, s: Settings, cuts: Cuts | None,
             d += ends
         if seen.found(name) != source: raise ValueError(changed)
 
-
+# %% ../nbs/corpus.ipynb #ff0e9f80
 def batches(texts: Iterable[tuple[int, str, bool]],
             size: int = PIECE) -> Iterator[tuple[int, int, list[Part]]]:
     "(side, its number on this side, texts) of pieces with `size` characters or some more"

@@ -71,7 +71,7 @@ def merge_places(p: Pairs, at: np.ndarray, new: int) -> None:
     ours = p.ids[behind] >= 0
     p.note(at[ours], p.ids[behind[ours]], lambda k: (new, k))
 
-
+# %% ../nbs/prefixes.ipynb #29139826
 def learn_merges(words: Sequence[bytes], times: Sequence[int], n: int) -> list[tuple[int, int]]:
     "What `train_merges` gives for the same counts: up to `n` pairs of ids, in order"
     least = sum(k * len(w) for w, k in zip(words, times)) // (100 * n + 1)
