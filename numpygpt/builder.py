@@ -146,7 +146,7 @@ def put(path: Path, *parts: Any) -> None:
         part.unlink(missing_ok=True)
         raise
 
-
+# %% ../nbs/builder.ipynb #08cd7c23
 class Shelf:
     "The shards of a folder while they are written; `index` is what its index.json holds"
     def __init__(self, folder: Path, index: dict[str, Any]) -> None:
@@ -203,7 +203,7 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     if new.get("tokenizer", old["tokenizer"]) != old["tokenizer"]: found.append("another tokenizer")
     return found
 
-
+# %% ../nbs/builder.ipynb #277cc068
 def begun(folder: Path, new: dict[str, Any]) -> dict[str, Any] | None:
     "The index of what was begun with the same words; ValueError for other ones, or damage"
     path, advice = folder / INDEX, f"delete {folder} and begin again, or choose another --out"
@@ -287,7 +287,7 @@ def build(names: Sequence[str | Path], out: str | Path, s: Settings = Settings()
     (folder / "stdin.txt").unlink(missing_ok=True)
     return index
 
-
+# %% ../nbs/builder.ipynb #efad48f2
 def _build(found: Survey, folder: Path, s: Settings, tokenizer: Tokenizer | None, workers: int,
            progress: bool, size: int) -> dict[str, Any]:
     split, total = Split(found, s), sum(source["bytes"] for source in found.sources)
