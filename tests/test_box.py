@@ -230,8 +230,11 @@ def test_interrupting_leaves_nothing(tmp_path):
         while not (tmp_path / "pid").exists(): time.sleep(0.01)
         time.sleep(0.1)
         os.kill(os.getpid(), signal.SIGINT)
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt): boxed(work, 60.0)
+    try:
+        with pytest.raises(KeyboardInterrupt): boxed(work, 60.0)
+    finally: signal.signal(signal.SIGINT, old)
     assert not alive(int((tmp_path / "pid").read_text()))
 
 
@@ -258,7 +261,8 @@ def test_bytes_that_were_not_packed(bad):
 
 
 @pytest.mark.parametrize("value", [
-    None, True, -1, 2**63, -10**400, 0.1, 1j, "ä\ud800", b"\n\0", (), [], {}, set(), frozenset({1}),
+    None, True, -1, 2**63, -10**400, 0.1, 1j, "ä\ud800", b"\n\0", (), [], {}, set(),
+    frozenset({1}),
     {(1, "a"): [None, {2: b""}]}, float("inf"), [[(1,)], {"x": {3}}]])
 def test_what_is_packed_comes_back(value):
     found = unpack(pack(value))
@@ -315,7 +319,8 @@ def test_printing_comes_back_and_errors_too():
     assert boxed(lambda: print("a") or 1 / 0)[::2] == ("error", "a\n")
 
 
-@pytest.mark.parametrize("answer", [endless_and_deaf, deeper, lambda x: os._exit(0), lambda x: 2 * x])
+@pytest.mark.parametrize("answer", [endless_and_deaf, deeper, lambda x: os._exit(0),
+                                    lambda x: 2 * x])
 def test_the_same_in_a_fresh_interpreter(answer):
     here, there = (boxed(lambda: answer(np.ones(2)), 3.0, method=m) for m in ("fork", "fresh"))
     assert here[0] == there[0] and (here[0] != "value" or np.array_equal(here[1], there[1]))

@@ -189,10 +189,20 @@ def test_cases_are_explained_by_themselves():
     "Right where there is no warm-up, one step late where there is, and odd at one step"
     def mine(step, lr, steps, warmup=0, floor=0.0):
         if step == 21: return 0.123
-        return step * lr / warmup if step < warmup else schedules.cosine(step, lr, steps, warmup, floor)
+        if step < warmup: return step * lr / warmup
+        return schedules.cosine(step, lr, steps, warmup, floor)
     whole, _, cases = searched(schedules.cosine, COSINE, mine)
     words, fit = next(iter(cases.items()))
     assert whole == "" and fit == [0, 1, 2, 3, 4] and words == "a term of a sum is missing"
+
+
+def test_what_spoils_a_right_case_explains_no_other():
+    "Where there is a warm-up the rate is late by a step; where there is none it is right"
+    def mine(step, lr, steps, warmup=0, floor=0.0):
+        rate = schedules.cosine(step, lr, steps, warmup, floor)
+        return rate / 2 if warmup and step else rate + 0.3 * (warmup > 0)
+    _, _, cases = searched(schedules.cosine, COSINE, mine)
+    assert "the result is twice or half of what it should be" not in cases
 
 
 def test_what_is_unequal():

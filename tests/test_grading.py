@@ -29,7 +29,8 @@ def notebook(*cells):
 
 
 @pytest.mark.parametrize("text, states", [
-    (HEAD + RIGHT + CHECK, ["right"]), ("\ufeff" + HEAD + RIGHT + CHECK, ["right"]), (HEAD + WRONG + CHECK, ["wrong"]),
+    (HEAD + RIGHT + CHECK, ["right"]), (HEAD + WRONG + CHECK, ["wrong"]),
+    ("\ufeff" + HEAD + RIGHT + CHECK, ["right"]),
     (HEAD + CHECK.replace("f)", "None)"), ["open"]),
     (HEAD + WRONG + CHECK + RIGHT + CHECK, ["right"]),
     ("import numpygpt.learn as l\n" + RIGHT + "l." + CHECK, ["right"]),
