@@ -196,13 +196,14 @@ def test_cases_are_explained_by_themselves():
     assert whole == "" and fit == [0, 1, 2, 3, 4] and words == "a term of a sum is missing"
 
 
+def twice(x): return 2 * x
+
 def test_what_spoils_a_right_case_explains_no_other():
-    "Where there is a warm-up the rate is late by a step; where there is none it is right"
-    def mine(step, lr, steps, warmup=0, floor=0.0):
-        rate = schedules.cosine(step, lr, steps, warmup, floor)
-        return rate / 2 if warmup and step else rate + 0.3 * (warmup > 0)
-    _, _, cases = searched(schedules.cosine, COSINE, mine)
-    assert "the result is twice or half of what it should be" not in cases
+    "Without its factor it would be the learner's where x is 2 or 3, and wrong where it is right"
+    mine = {0.5: 1.0, 2: 2, 3: 3, 5: 17}
+    assert searched(twice, [(x,) for x in mine], mine.get) == ("", {}, {})
+    del mine[0.5]
+    assert searched(twice, [(x,) for x in mine], mine.get)[2]["a factor is missing"] == [0, 1]
 
 
 def test_what_is_unequal():
