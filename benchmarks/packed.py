@@ -149,7 +149,8 @@ def main():
         for s in sides.values(): s.close()
         facts = {"machine": {"processor": machine.processor(), "threads": o.threads,
                              **machine.versions(), "gbytes": [median(speeds), max(speeds)]},
-                 "prompt": PROMPT, "rounds": len(speeds) // 5, "differences": compared(Path(scores)),
+                 "prompt": PROMPT, "rounds": len(speeds) // 5,
+                 "differences": compared(Path(scores)),
                  "sides": {name: s.facts | {work: [median(t), min(t)]
                                             for work, t in times[name].items()}
                            for name, s in going.items()}}
