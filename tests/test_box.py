@@ -288,7 +288,8 @@ def test_what_is_no_data_is_not_packed(value):
 
 
 def test_a_message_of_somebody_else_is_none():
-    mine, message = {*os.listdir("/proc/self/fd")}, bytes(24) + pack(("value", 1, ""))
+    mine, data = {*os.listdir("/proc/self/fd")}, pack(("value", 1, ""))
+    message = bytes(16) + len(data).to_bytes(8, "big") + data         # all right but for the key
     def forges():
         for fd in {*os.listdir("/proc/self/fd")} - mine:
             with contextlib.suppress(OSError):

@@ -216,6 +216,8 @@ def test_hints_come_one_after_the_other(made):
     with pytest.raises(ValueError, match="1, 2, 3 and 4"): hint("hinted", 5)
     check("hinted", lambda x: 3 * x)
     assert "result differs first at (0,)" in repr(hint("hinted", 2))
+    assert "differs" not in repr(hint("hinted", 1))       # a question, not the place
+    assert repr(hint("hinted")).startswith("Hint 4")      # a hint once seen stays seen
 
 
 def test_a_solution_is_shown_after_an_attempt(made):
@@ -230,7 +232,7 @@ def test_a_solution_is_shown_after_an_attempt(made):
 def test_a_prediction_is_answered_once_it_is_made(made):
     question("99.1", right="b", because={"a": "the first thought", "b": "the second"})
     assert "thought" not in repr(predict("99.1", ...))
-    assert "first thought" in repr(predict("99.1", "a"))
+    assert repr(predict("99.1", "a")).endswith("the first thought\n(b) is: the second")
     assert "is right" in repr(predict("99.1", "b"))
     with pytest.raises(ValueError, match='choose one of "a", "b"'): predict("99.1", "z")
     with pytest.raises(ValueError, match="none of the choices"):
