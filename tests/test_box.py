@@ -254,7 +254,9 @@ def test_what_this_process_has_open_is_closed_in_there(tmp_path):
 @pytest.mark.parametrize("bad", [
     b"", b"rubbish", b"[", b'{"array": ["<f8", [3]]}\n1234', b'{"array": ["|O", [1]]}\n' + b"0" * 8,
     b'{"array": ["<f8", [-1]]}\n', b'{"bytes": 10}\nabc', b'{"bytes": -1}\nabc', b"1\nmore",
-    b'{"array": ["V0", [9]]}\n', b'{"int": "zz"}\n', b'{"a": 1, "b": 2}\n', b'{"set": [[]]}\n',
+    b'{"list": [{"bytes": -1}, {"bytes": 4}]}\nabc',
+    b'{"array": ["V0", [9]]}\n', b'{"int": "zz"}\n', b'{"a": 1, "b": 2}\n',
+    b'{"set": [[]]}\n',
     b'{"array": ["<f8", [4000000000, 4000000000]]}\n', b'{"bytes": 1e3}\n', b"[" * 100_000])
 def test_bytes_that_were_not_packed(bad):
     with pytest.raises(ValueError): unpack(bad)
