@@ -41,7 +41,8 @@ from .shards import INDEX, Shards, open_dataset, overlap
 from .texts import CORPORA, PACKED, Cuts, Part, cuts_of, sources
 
 # %% ../nbs/builder.ipynb #19d60015
-JOBS: dict[str, Callable[..., Callable[[Any], Any]]] = {"count": Count, "encode": Encode}
+JOBS: dict[str, Callable[..., Callable[[Any], Any]]] = {
+    "count": Count, "encode": Encode, "learn": lambda n: lambda c: learn_merges(c[0], c[1], n)}
 
 
 def serve() -> None:
@@ -62,14 +63,14 @@ def serve() -> None:
 
 # %% ../nbs/builder.ipynb #e94ae6ef
 class Crew:
-    "Workers for a job, of `JOBS`, with these arguments; with fewer than two, nobody is started"
+    "So many workers for a job, of `JOBS`, with these arguments; with none, it is done here"
     def __init__(self, workers: int, name: str, *args: Any) -> None:
-        self.work = JOBS[name](*args) if workers < 2 else None
+        self.work = None if workers else JOBS[name](*args)
         path = os.pathsep.join(p for p in sys.path if p)
         env = os.environ | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
         command = [sys.executable, "-c", "from numpygpt.builder import serve; serve()"]
         start = lambda: subprocess.Popen(command, stdin=-1, stdout=-1, env=env)
-        self.all: list[Any] = [start() for _ in range(0 if self.work else workers)]
+        self.all: list[Any] = [start() for _ in range(workers)]
         for worker in self.all: self.tell(worker, (name, args))
 
     def tell(self, worker: Any, what: Any) -> None:
@@ -107,7 +108,7 @@ class Crew:
                 with suppress(OSError): pipe.close()
 
 # %% ../nbs/builder.ipynb #20bcab97
-def make_tokenizer(found: Survey, split: Split, s: Settings, workers: int = 1,
+def make_tokenizer(found: Survey, split: Split, s: Settings, workers: int = 0,
                    bar: Callable[[int], Any] = int, told: Callable[[str], Any] = len,
                    size: int = PIECE) -> Tokenizer:
     "The tokenizer for what is kept of these texts, learned from the training part"
@@ -130,7 +131,8 @@ def make_tokenizer(found: Survey, split: Split, s: Settings, workers: int = 1,
         return WordTokenizer([*often[:s.vocab_size - 1 - len(ends)], *ends])
     BPETokenizer.train("", s.vocab_size, ends)               # an error for a size that is too small
     counted = [w.encode() for w in table.counts], [*table.counts.values()]
-    return BPETokenizer(learn_merges(*counted, s.vocab_size - 256 - len(ends)), ends)
+    with Crew(min(workers, 1), "learn", s.vocab_size - 256 - len(ends)) as crew:
+        return BPETokenizer(next(crew.map([counted])), ends)
 
 # %% ../nbs/builder.ipynb #08cd7c22
 SIDES = "train", "val"
@@ -291,7 +293,7 @@ def build(names: Sequence[str | Path], out: str | Path, s: Settings = Settings()
 def _build(found: Survey, folder: Path, s: Settings, tokenizer: Tokenizer | None, workers: int,
            progress: bool, size: int) -> dict[str, Any]:
     split, total = Split(found, s), sum(source["bytes"] for source in found.sources)
-    workers = workers or (cores() if total > LITTLE else 1)
+    if (workers := workers or (cores() if total > LITTLE else 1)) < 2: workers = 0   # done here
     new: dict[str, Any] = {"settings": asdict(s), "sources": found.sources}
     if tokenizer:
         made = json.dumps(tokenizer._to_json(), indent=1).encode()

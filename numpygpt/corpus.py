@@ -263,7 +263,7 @@ class Table:
 # %% ../nbs/corpus.ipynb #b271d2c9
 class Count:
     "Called with texts: how often each pre-token, or word, occurs in them"
-    def __init__(self, kind: str) -> None: self.kind = kind
+    def __init__(self, kind: str) -> None: self.kind, self.known = kind, dict[str, list[str]]()
 
     def __call__(self, texts: Iterable[Part]) -> dict[str, int]:
         counts, split = Counter[str](), WordTokenizer.split if self.kind == "word" else spaces
@@ -273,7 +273,10 @@ class Count:
         if self.kind == "word": return counts
         made = dict[str, int]()
         for stretch, n in counts.items():
-            for word in pre_tokens(stretch): made[word] = made.get(word, 0) + n
+            if (words := self.known.get(stretch)) is None:
+                words = self.known[stretch] = pre_tokens(stretch)
+            for word in words: made[word] = made.get(word, 0) + n
+        if len(self.known) > 1 << 17: self.known.clear()     # a memory for what comes often
         return made
 
 # %% ../nbs/corpus.ipynb #15a8155e
