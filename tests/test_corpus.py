@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpygpt import builder
+from numpygpt import builder, checkpoint, hub
 from numpygpt.bpe import (BPETokenizer, CharTokenizer, Merges, WordTokenizer, pre_tokens,
                           train_merges)
 from numpygpt.builder import build, open_texts, summary
@@ -23,6 +23,8 @@ from numpygpt.data import Dataset, tinyplays
 from numpygpt.prefixes import Neighbours, Prefixes, encode_words, learn_merges
 from numpygpt.shards import INDEX, open_dataset
 from numpygpt.texts import cuts_of, pieces
+from numpygpt.training import Run, TrainConfig, fit
+from numpygpt.transformer import GPTConfig
 
 TEXT = tinyplays(30_000)
 LETTERS = [*"ab 7\n\r\t'sS—。中\u0301\U0001f642\u200d\x1c", "  ", "\r\n", END, END[:4],
@@ -339,3 +341,19 @@ def test_texts_open_as_a_dataset(plays):
     again = open_texts(str(plays), made.tokenizer)
     assert made.train[:].tolist() == again.train[:].tolist() and made.vocab_size == 300
     with pytest.raises(ValueError, match="Recipe"): open_texts(str(plays), CharTokenizer.train)
+
+
+def test_a_run_on_a_folder_goes_on_and_knows_its_end(plays, tmp_path):
+    data = checkpoint.open_data(str(plays), Recipe("char"))
+    shape = GPTConfig(data.vocab_size, context=16, n_layer=1, n_embd=16, n_head=2)
+    how = TrainConfig(steps=6, batch_size=4, warmup=2, eval_batches=1, eval_every=0)
+    run = Run(shape, how, data, str(plays))
+    steps = fit(run)
+    for _ in range(3): next(steps)
+    checkpoint.save(tmp_path / "run", run.model, data.tokenizer, run)
+    again = checkpoint.resume(tmp_path / "run")
+    assert again.loader.state_dict() == run.loader.state_dict()
+    assert again.loader.state_dict()["order"] == "cipher"
+    assert [s.loss for s in fit(again)] == [s.loss for s in steps]
+    assert hub.end_ids(tmp_path / "run") == (data.vocab_size - 1,)
+    assert hub.end_ids(checkpoint.PRETRAINED) == ()
