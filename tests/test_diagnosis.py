@@ -1,5 +1,6 @@
 "What a verdict is made of: names, terms, changes, places; what is told, and what is not"
 import re
+from functools import partial
 from types import FunctionType
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from numpygpt import answers, diagnosis
 from numpygpt.answers import agree, differing, facts, flat, leaf, right, unchanged
+from numpygpt.box import boxed
 from numpygpt.diagnosis import explain, first, judge, telling
 from numpygpt.gradcheck import Wrong
 from numpygpt.layernorm import RMSNorm
@@ -124,6 +126,15 @@ def test_a_hint_of_the_place_is_the_first_that_differs():
 def test_a_value_that_is_asked_for_is_not_given_away():
     found = judge(KNOWN["count_norms"], 123456)[0]
     assert found.how == "differs" and str(KNOWN["count_norms"].reference()) not in found.text
+
+
+def test_the_same_where_nothing_can_be_forked(monkeypatch):
+    "In a fresh interpreter, as on a Mac: answer, solution and cases are sent"
+    monkeypatch.setattr(diagnosis, "boxed", partial(boxed, method="fresh"))
+    def mine(x, least): return np.maximum(x / x.mean(-1, keepdims=True), least)
+    found, printed = judge(SHARE, mine, 100.0)
+    assert found.how == "edit", found.text
+    assert "`mean` stands where `sum` belongs" in found.text and not printed
 
 
 def test_right_in_single_precision_only():
