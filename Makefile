@@ -66,6 +66,7 @@ evidence: .venv/torch .venv/mpi
 
 bench: .venv/torch
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/texts.py --mb 20
 
 runs: .venv/core
 	$(BIN)/python benchmarks/runs.py
