@@ -137,6 +137,14 @@ def test_the_same_where_nothing_can_be_forked(monkeypatch):
     assert "`mean` stands where `sum` belongs" in found.text and not printed
 
 
+def test_the_reference_refuses_for_a_while():
+    "Where there is no other process the answer is looked at in this one"
+    handed = answers.offered(SHARE, lambda x, least: share(x, least))
+    assert handed["handed"] and share(np.ones(4)).tolist() == [0.25] * 4
+    own = answers.offered(SHARE, lambda x, least: np.maximum(x / x.sum(-1, keepdims=True), least))
+    assert not own["handed"] and not differing(SHARE, own["facts"][1], right(SHARE)[1])
+
+
 def test_right_in_single_precision_only():
     def narrow(x, least):
         x = x.astype("f4")
