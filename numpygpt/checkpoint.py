@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['FILES', 'MODEL', 'OPTIMIZER', 'TOKENIZER', 'TRAIN', 'PRETRAINED', 'FREE', 'sync', 'sync_names', 'aside', 'swap',
-           'recover', 'find', 'holds_run', 'sha256', 'cast', 'others', 'check_place', 'write', 'save', 'run_state',
-           'fingerprint', 'read_info', 'read_arrays', 'model_config', 'load', 'base_of', 'check_whole', 'open_model',
-           'open_data', 'end_of', 'resume', 'check_run', 'settings', 'restore', 'stop_signals', 'summary', 'start_from']
+           'recover', 'vacant', 'anew', 'find', 'holds_run', 'cast', 'others', 'check_place', 'write', 'save',
+           'run_state', 'fingerprint', 'read_info', 'read_arrays', 'model_config', 'load', 'base_of', 'check_whole',
+           'open_model', 'open_data', 'end_of', 'resume', 'check_run', 'settings', 'restore', 'stop_signals', 'summary',
+           'start_from']
 
 # %% ../nbs/18_checkpoint.ipynb #80118bfb
 import hashlib
@@ -25,7 +26,7 @@ import numpy as np
 
 from .backend import Array
 from .bpe import Tokenizer, load_tokenizer
-from .builder import holds_tokens, is_short, open_texts
+from .builder import holds_tokens, is_short, open_texts, sha256
 from .corpus import end_id
 from .data import Dataset, load_text
 from .shards import open_dataset
@@ -75,6 +76,29 @@ def recover(folder: Path) -> None:
     if old.exists() and not folder.exists(): os.replace(old, folder)
     shutil.rmtree(old, ignore_errors=True)
 
+# %% ../nbs/18_checkpoint.ipynb #e783def5
+def vacant(folder: str | Path, mark: str) -> Path:
+    """The folder, whole and free to be replaced: it is empty, or not there, or has a file `mark`
+
+    ValueError where it holds other things."""
+    folder = Path(folder).resolve()
+    recover(folder)
+    if folder.exists() and not (folder / mark).is_file() and (not folder.is_dir() or
+                                                              any(folder.iterdir())):
+        raise ValueError(f"{folder} holds other things: choose a new name")
+    return folder
+
+
+@contextmanager
+def anew(folder: Path) -> Iterator[Path]:
+    "A new folder to write into, which takes the place of `folder` when all is on the disk"
+    new = aside(folder, "new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    yield new
+    sync(new)
+    swap(new, folder)
+
 # %% ../nbs/18_checkpoint.ipynb #c0e0eac1
 PRETRAINED = "pretrained"      # a name for the model that comes with the package
 
@@ -96,11 +120,6 @@ def holds_run(folder: str | Path) -> bool:
     "There is a checkpoint in it, were it one that an interruption left under another name"
     try: return find(folder).is_dir()
     except FileNotFoundError: return False
-
-# %% ../nbs/18_checkpoint.ipynb #a6038283
-def sha256(path: Path) -> str:
-    "The SHA-256 of a file's bytes, in hexadecimal"
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 # %% ../nbs/18_checkpoint.ipynb #680a722b
 def cast(arrays: dict[str, Array], dtype: str) -> dict[str, Array]:

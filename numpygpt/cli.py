@@ -26,7 +26,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 from . import __version__, checkpoint, hub, packed
 from .backend import get_device
 from .bpe import Tokenizer
-from .chat import Chat, Script, origin
+from .chat import Chat, Script
 from .cli_train import Command, Train, preset_in, shape
 from .generate import beam_search, generate, pieces
 from .ranks import one_for_all, world
@@ -90,7 +90,7 @@ def written(c: Sample, model: GPT, tokenizer: Tokenizer) -> Iterator[str]:
         yield c.prompt + tokenizer.decode(best)
         return
     yield c.prompt
-    stop = hub.end_ids(origin(c.run_folder))
+    stop = hub.end_ids(hub.home(c.run_folder))
     yield from pieces(generate(model, ids, c.tokens, c.seed, stop=stop, **c.how()),
                       tokenizer.decode)
 
@@ -209,7 +209,7 @@ class Export(Command):
 
     def run(self) -> None:
         model, tokenizer = hub.load(self.run_folder)
-        first = origin(self.run_folder)
+        first = hub.home(self.run_folder)
         like = self.like or (first if hub.is_published(first) else None)
         kind = hub.export(model, self.out, like, tokenizer)
         print(f"wrote {self.out}: {model.n_params:,} parameters as a {kind}\n"

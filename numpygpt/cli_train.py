@@ -19,11 +19,11 @@ from tyro.conf import OmitArgPrefixes, Positional
 from . import checkpoint, corpus
 from .backend import get_device, to_cpu
 from .builder import build, summary
-from .chat import Script, origin
+from .chat import Script
 from .checkpoint import base_of, holds_run, stop_signals
 from .data import TINYPLAYS_BITS
 from .generate import generate
-from .hub import end_ids, is_published
+from .hub import end_ids, home, is_published
 from .lora import check_settings
 from .ranks import Ranks, agree
 from .training import PRESETS, Run, TrainConfig, cut_log, fit, record
@@ -247,6 +247,6 @@ def show(run: Run, n: int, when: str) -> None:
     "Print `n` tokens of the model's own text"
     if not n: return
     start, rng = opening(run), np.random.default_rng(run.config.seed)
-    stop = end_ids(origin(run.base["folder"])) if run.base else ()
+    stop = end_ids(home(run.base["folder"])) if run.base else ()
     ids = generate(run.model, start, n, rng, stop=stop)
     print(f"--- {when}\n{run.dataset.tokenizer.decode([*start, *ids])}\n---")

@@ -21,7 +21,7 @@ from zlib import crc32
 import numpy as np
 
 from .bpe import PATTERN, BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, pre_tokens
-from .data import split_text
+from .data import _token_type, split_text
 from .prefixes import Prefixes, encode_words
 from .shards import held_out
 from .texts import Cuts, NotText, Part, documents, pieces, spaced, spaces
@@ -144,7 +144,8 @@ class Survey:
             if ends: made.append(int.from_bytes(h.digest(), "big")); h = new()
         if not made: raise NotText(f"{name} is empty: give a file with text in it")
         self.sources.append(seen.found(name))
-        self.digests, self.letters = self.digests + made, self.letters | found
+        self.digests.extend(made)
+        self.letters |= found
         self.characters += n
 
 
@@ -347,7 +348,7 @@ class Stretches:
 # %% ../nbs/corpus.ipynb #b5274071
 def token_type(tokenizer: Tokenizer) -> np.dtype:
     "What the ids of a tokenizer are stored as"
-    return np.dtype(np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32)
+    return np.dtype(_token_type(tokenizer.vocab_size))
 
 
 class Encode:

@@ -11,7 +11,6 @@ __all__ = ['CONFIG', 'ACTIVATIONS', 'GPT2', 'LLAMA', 'FIXED', 'FUSED', 'FAMILIES
 # %% ../nbs/27_hub.ipynb #c66c0bcf
 import json
 import math
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
@@ -23,7 +22,7 @@ import numpy as np
 from . import checkpoint
 from .backend import to_cpu
 from .bpe import Tokenizer
-from .checkpoint import FREE, PRETRAINED, aside, recover, swap, sync
+from .checkpoint import FREE, PRETRAINED, anew, vacant
 from .module import Blank
 from .tensors import (
     INDEX, SINGLE, carry, check_names, listed, read_json, read_tensors, single, what_is)
@@ -319,22 +318,14 @@ def export(model: GPT, folder: str | Path, like: str | Path | None = None,
     Config, tokenizer and templates come from `like`, or the family is the first that fits.
     ValueError names what does not fit, or is in the way."""
     from safetensors.numpy import save_file
-    folder = Path(folder).resolve()
-    recover(folder)
-    if folder.exists() and not (folder / CONFIG).is_file() and (not folder.is_dir() or
-                                                                any(folder.iterdir())):
-        raise ValueError(f"{folder} holds other things: choose a new name")
+    folder = vacant(folder, CONFIG)
     kind, h = described(model.config, like)
-    new = aside(folder, "new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    for source in (folder, like):
-        if source and Path(source).is_dir(): carry(Path(source), new)
-    save_file(dict(to_file(model, kind, to_config(h))), new / SINGLE, metadata={"format": "pt"})
-    (new / CONFIG).write_text(json.dumps(h, indent=2), encoding="utf-8")
-    if tokenizer: tokenizer.save(new / "tokenizer.json")
-    sync(new)
-    swap(new, folder)
+    with anew(folder) as new:
+        for source in (folder, like):
+            if source and Path(source).is_dir(): carry(Path(source), new)
+        save_file(dict(to_file(model, kind, to_config(h))), new / SINGLE, metadata={"format": "pt"})
+        (new / CONFIG).write_text(json.dumps(h, indent=2), encoding="utf-8")
+        if tokenizer: tokenizer.save(new / "tokenizer.json")
     return kind
 
 # %% ../nbs/27_hub.ipynb #7e475251

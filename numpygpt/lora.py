@@ -8,7 +8,6 @@ __all__ = ['ADAPTER', 'ADAPTER_CONFIG', 'HEAD', 'ONLY', 'SILENT', 'LoRA', 'adapt
 
 # %% ../nbs/30_lora.ipynb #3a000001
 import json
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, to_cpu, xp
-from .checkpoint import aside, recover, swap, sync
+from .checkpoint import anew, vacant
 from .hub import FAMILIES, described, family_for, stored
 from .linear import Linear
 from .module import Module, rows
@@ -126,20 +125,12 @@ ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 HEAD = "base_model.model."                               # before every name
 
 
-def write_adapter(folder: Path, tensors: dict[str, np.ndarray], h: dict[str, Any]) -> None:
+def write_adapter(folder: str | Path, tensors: dict[str, np.ndarray], h: dict[str, Any]) -> None:
     "Both files in a folder that is new, or held an adapter before: never half"
     from safetensors.numpy import save_file
-    recover(folder)
-    if folder.exists() and not (folder / ADAPTER_CONFIG).is_file() and (
-            not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} holds other things: choose a new name")
-    new = aside(folder, "new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    save_file(tensors, new / ADAPTER, metadata={"format": "pt"})
-    (new / ADAPTER_CONFIG).write_text(json.dumps(h, indent=2), encoding="utf-8")
-    sync(new)
-    swap(new, folder)
+    with anew(vacant(folder, ADAPTER_CONFIG)) as new:
+        save_file(tensors, new / ADAPTER, metadata={"format": "pt"})
+        (new / ADAPTER_CONFIG).write_text(json.dumps(h, indent=2), encoding="utf-8")
 
 # %% ../nbs/30_lora.ipynb #3a000007
 def beside(parts: list[tuple[LoRA | None, slice]], rank: int) -> tuple[np.ndarray, np.ndarray]:
@@ -173,7 +164,7 @@ def save_adapter(model: GPT, folder: str | Path, like: str | Path | None = None)
          "base_model_name_or_path": str(like) if like else None}
     tensors = {f"{HEAD}{name}.lora_{x}.weight": w for name, parts in there.items()
                for x, w in zip("AB", beside(parts, rank))}
-    write_adapter(Path(folder).resolve(), tensors, h)
+    write_adapter(folder, tensors, h)
 
 # %% ../nbs/30_lora.ipynb #3a000008
 ONLY = {"peft_type": ("LORA",), "bias": ("none",), "init_lora_weights": (True, "gaussian")}
