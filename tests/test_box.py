@@ -150,11 +150,11 @@ HOSTILE = [
 @pytest.mark.parametrize("answer, how, says", HOSTILE,
                          ids=lambda x: getattr(x, "__name__", "")[:20] or None)
 def test_each_is_a_line(answer, how, says, capfd):
-    before, threads = sorted(os.listdir("/proc/self/fd")), threading.active_count()
+    before, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
     found = verdict(answer, 1.0 if "no answer within" in says else 10.0)
     assert found.ok is False and found.how == how and re.search(says, found.text), found.text
     assert "a pickle was read" not in capfd.readouterr().out
-    assert len(os.listdir("/proc/self/fd")) == len(before) and threading.active_count() == threads
+    assert len(os.listdir("/proc/self/fd")) <= before and threading.active_count() <= threads
     with pytest.raises(ChildProcessError): os.waitpid(-1, os.WNOHANG)      # nothing is left behind
 
 
