@@ -59,8 +59,13 @@ Message = dict[str, str]        # role (system, user or assistant) and content
 
 
 def template_of(folder: str | Path) -> str:
-    "The chat template of a published folder; ValueError where it has none"
+    """The chat template of a published folder
+
+    ValueError where it has none, FileNotFoundError where the folder is gone."""
     folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"the chat template lies in the folder {folder}, which is gone: "
+                                "put it back")
     if (path := folder / "chat_template.jinja").is_file(): return path.read_text(encoding="utf-8")
     for name in ("chat_template.json", "tokenizer_config.json"):
         found = read_json(folder / name).get("chat_template")

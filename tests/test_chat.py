@@ -105,6 +105,12 @@ def test_a_folder_that_cannot_talk(folder, template, says):
     assert "\n" not in str(error.value)
 
 
+def test_a_folder_that_is_gone_is_named(folder, tmp_path):
+    tokenizer, gone = open_(folder).script.tokenizer, tmp_path / "gone"
+    with pytest.raises(FileNotFoundError, match="folder .*gone, which is gone: put it back$"):
+        Script.read(gone, tokenizer)
+
+
 def test_a_model_of_ours_has_no_template(folder):
     with pytest.raises(ValueError, match="no published model"):
         Script.read(folder, CharTokenizer.train("abc"))

@@ -1,6 +1,7 @@
 "The command line: every command, and a table of bad input with the message that it must get"
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -557,6 +558,21 @@ def test_answers_are_learned_from_conversations(published):
         done = numpygpt(*words, **cd)
         assert done.returncode == 0, done.stderr
     assert same(published / "chatty", published / "talker") == 0
+
+
+@pytest.mark.parametrize("lora", [["--lora", 2], []])
+def test_a_run_whose_base_is_gone_says_so_in_one_line(published, tmp_path, lora):
+    "With adapters the weights are missed, without them the template alone"
+    shutil.copytree(published / "small", tmp_path / "base")
+    done = numpygpt("train", "--init-from", "base", "--chat-data", published / "talks.jsonl", *lora,
+                    *TUNE, "--length", 64, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(tmp_path / "base")
+    for words in (["sample", "run", "--chat", "Who?"], ["train", "--resume", "run", "--steps", 5]):
+        done = numpygpt(*words, cwd=tmp_path)
+        assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+        assert str(tmp_path / "base") in done.stderr and "put" in done.stderr
+        assert "has no chat template" not in done.stderr
 
 
 def test_export_takes_a_folder_as_its_model(published):

@@ -2,7 +2,8 @@
 from itertools import accumulate, takewhile
 from os.path import commonprefix
 
-ANSWERS = {"shared": "shared", "read": "tokens_read", "kept": "turns_kept"}
+ANSWERS = {"shared": "shared", "read": "tokens_read", "kept": "turns_kept",
+           "once": "read_once"}
 
 
 def shared__while(read, ids):
@@ -52,3 +53,21 @@ def kept__from_the_end(messages, room):
     if not users: return list(messages)
     start = next((i for i in [first, *users] if total(i) <= room), users[-1])
     return messages[:first] + messages[start:]
+
+
+def once__tree(conversations):
+    tree, n = {}, 0
+    for ids in conversations:
+        at = tree
+        for i in ids:
+            if i not in at: at[i], n = {}, n + 1
+            at = at[i]
+    return n
+
+
+def once__sorted(conversations):
+    last, n = [], 0
+    for ids in sorted(conversations):
+        n += len(ids) - len(commonprefix([last, ids]))
+        last = ids
+    return n
