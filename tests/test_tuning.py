@@ -99,7 +99,7 @@ def test_batches_are_padded_and_padding_is_not_learned():
     found = [(np.array([5, 6, 7]), np.array([False, True, True])),
              (np.array([1, 2, 3, 4, 9]), np.array([False, False, False, True, False]))]
     x, y = Pairs(found)[np.array([0, 1])]
-    assert x.tolist() == [[5, 6, 7, 0], [1, 2, 3, 4]]
+    assert x.tolist() == [[5, 6, 0, 0], [1, 2, 3, 4]]
     assert y.tolist() == [[6, 7, -1, -1], [-1, -1, 4, -1]]
     assert [a.shape for a in Pairs(found)[:1]] == [(1, 2), (1, 2)]
 
