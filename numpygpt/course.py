@@ -22,7 +22,7 @@ from typing import Any
 
 # %% ../nbs/course.ipynb #ecee2a4e
 PARTS = {
-    "Start": ("index", "learn", "course"),
+    "Start": ("index", "learn", "course", "explore"),
     "Ground": ("00_backend", "01_module", "02_gradcheck"),
     "Layers": ("03_linear", "04_activations", "05_losses", "06_embedding", "07_layernorm",
                "08_rope", "09_attention"),

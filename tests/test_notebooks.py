@@ -1,5 +1,6 @@
 "Every notebook is clean, executed, cut small, and says what its figures show"
 import ast
+import copy
 import json
 import re
 import subprocess
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+
+from numpygpt.explore import without_views
 
 NBS = Path(__file__).resolve().parents[1] / "nbs"
 NOTEBOOKS = sorted(NBS.glob("*.ipynb"), key=lambda p: (p.name == "index.ipynb", p.name))
@@ -42,14 +45,15 @@ def test_it_names_no_place_of_its_making(path):
 
 
 def test_notebooks_are_clean():
-    "What nbdev_clean would change is nothing"
+    "What nbdev_clean would change is nothing, and no view of a widget is kept"
     before = {p: p.read_bytes() for p in NOTEBOOKS}
     command = [Path(sys.executable).parent / "nbdev_clean", "--fname", str(NBS)]
     subprocess.run(command, check=True, capture_output=True)
     changed = [p.name for p in NOTEBOOKS if p.read_bytes() != before[p]]
     assert not changed
     for p in NOTEBOOKS:
-        assert "widgets" not in json.loads(p.read_text(encoding="utf-8"))["metadata"]
+        nb = json.loads(p.read_text(encoding="utf-8"))
+        assert without_views(copy.deepcopy(nb)) == nb, f"{p.name}: run .ci/tidy.py on it"
 
 
 def test_chapters_are_numbered_and_titled():

@@ -82,6 +82,19 @@ def lab(tmp_path_factory):
     process.wait(20)
 
 
+def run_all(page, status):
+    page.locator('.lm-MenuBar-itemLabel:text-is("Run")').click()
+    page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
+    quiet_since = time.time()
+    while time.time() - quiet_since < 3:      # between two cells the kernel is idle for a moment
+        page.wait_for_timeout(200)
+        if not status.get_by_text("| Idle").count(): quiet_since = time.time()
+
+
+def shot(page, name):
+    if shots := os.environ.get("NUMPYGPT_SCREENSHOTS"): page.screenshot(path=f"{shots}/{name}.png")
+
+
 @pytest.mark.parametrize("chapter", ["index", "03_linear", "07_layernorm"])
 def test_a_chapter_runs_in_jupyterlab(browser, lab, chapter):
     page = browser.new_page()
@@ -89,12 +102,7 @@ def test_a_chapter_runs_in_jupyterlab(browser, lab, chapter):
     page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=90_000)
     status = page.locator("#jp-main-statusbar")
     status.get_by_text("| Idle").wait_for(timeout=90_000)
-    page.locator('.lm-MenuBar-itemLabel:text-is("Run")').click()
-    page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
-    quiet_since = time.time()
-    while time.time() - quiet_since < 3:      # between two cells the kernel is idle for a moment
-        page.wait_for_timeout(200)
-        if not status.get_by_text("| Idle").count(): quiet_since = time.time()
+    run_all(page, status)
     page.keyboard.press("Control+s")
     page.wait_for_timeout(2000)
     nb = json.loads((lab / "nbs" / f"{chapter}.ipynb").read_text(encoding="utf-8"))
@@ -102,8 +110,36 @@ def test_a_chapter_runs_in_jupyterlab(browser, lab, chapter):
     assert all(c["execution_count"] for c in cells), "every cell must have run"
     assert not [o for c in cells for o in c["outputs"] if o["output_type"] == "error"]
     page.locator(".jp-Notebook .jp-Cell").first.scroll_into_view_if_needed()
-    if shots := os.environ.get("NUMPYGPT_SCREENSHOTS"):
-        page.screenshot(path=f"{shots}/lab_{chapter}.png")
+    shot(page, f"lab_{chapter}")
+    page.close()
+
+
+def test_a_picture_moves_in_jupyterlab_and_stands_still_where_it_is_not_trusted(browser, lab):
+    page, errors = browser.new_page(), []
+    page.on("pageerror", lambda e: errors.append(str(e)))
+    page.goto(f"{lab}/lab/tree/explore.ipynb?token=t&reset")
+    stored = page.locator("figure.explore").first
+    stored.wait_for(timeout=90_000, state="attached")
+    stored.scroll_into_view_if_needed()
+    assert stored.locator("img").evaluate("image => image.naturalWidth") > 300
+    assert stored.locator("figcaption").text_content().startswith("Learning rate 0.7")
+    assert not stored.locator("input, script").count()
+    shot(page, "explore_stored")
+    status = page.locator("#jp-main-statusbar")
+    status.get_by_text("| Idle").wait_for(timeout=90_000)
+    run_all(page, status)
+    panel = page.locator(".widget-vbox").first
+    panel.scroll_into_view_if_needed()
+    says, knob = panel.locator("figcaption"), panel.locator(".noUi-handle")
+    assert says.text_content().startswith("Learning rate 0.7")
+    knob.focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_text("Learning rate 0.8:").wait_for(timeout=20_000)
+    place = panel.locator(".noUi-base").bounding_box()
+    page.mouse.click(place["x"] + place["width"] - 2, place["y"] + place["height"] / 2)
+    page.get_by_text("It climbs out").wait_for(timeout=20_000)
+    shot(page, "explore_live")
+    assert not errors
     page.close()
 
 
@@ -139,6 +175,27 @@ def test_every_page_has_text_pictures_with_alt_text_and_links_that_lead_somewher
                  if not h.startswith(("http", "#", "mailto"))} - {""}
         missing = sorted(h for h in local if not (ROOT / "_docs" / h).exists())
         assert not missing, f"{name} links to {missing}"
-        if shots := os.environ.get("NUMPYGPT_SCREENSHOTS"):
-            page.screenshot(path=f"{shots}/site_{name}.png")
+        shot(page, f"site_{name}")
         page.close()
+
+
+def test_a_picture_moves_on_the_site(browser, site):
+    "By key, by mouse and by itself; each slider says its value"
+    page, errors = browser.new_page(), []
+    page.on("pageerror", lambda e: errors.append(str(e)))
+    page.goto(f"{site}/explore.html")
+    figure = page.locator("figure.explore").first
+    says, slider = figure.locator("figcaption"), figure.locator("input")
+    assert says.inner_text().startswith("Learning rate 0.7")
+    slider.focus()
+    page.keyboard.press("End")
+    assert "It climbs out" in says.inner_text() and slider.get_attribute("aria-valuetext") == "1.05"
+    place = slider.bounding_box()
+    page.mouse.click(place["x"] + 2, place["y"] + place["height"] / 2)
+    assert "It creeps down" in says.inner_text()
+    assert figure.locator("img").get_attribute("alt") == says.inner_text()
+    figure.locator("button").click()
+    page.get_by_text("Learning rate 0.2:").wait_for(timeout=10_000)
+    shot(page, "explore_site")
+    assert not errors
+    page.close()
