@@ -19,7 +19,7 @@ from numpy.random import Generator
 from .activations import (
     Dropout, gelu, gelu_and_slope, gelu_exact, gelu_exact_and_slope, relu, relu_and_slope, silu,
     silu_and_slope, swiglu, swiglu_and_slopes)
-from .attention import Attention, KVCache
+from .attention import Attention, KVCache, weights
 from .backend import Array, to_cpu, xp
 from .embedding import Embedding, Position, Unembedding, sinusoidal
 from .layernorm import LayerNorm, RMSNorm
@@ -322,9 +322,9 @@ def attention_maps(model: GPT, ids: Array) -> np.ndarray:
     for attn in layers: attn.training = True                 # these keep what they computed
     try:
         model(ids)
-        weights = [attn.saved()[0][3] for attn in layers]    # (B, K, G*T, T)
+        found = [weights(*attn.saved()[0]) for attn in layers]       # (B, K, G*T, T)
     finally: model.train(mode)
-    return np.stack([to_cpu(a).reshape(len(ids), -1, *ids.shape[1:] * 2) for a in weights])
+    return np.stack([to_cpu(a).reshape(len(ids), -1, *ids.shape[1:] * 2) for a in found])
 
 # %% ../nbs/16_transformer.ipynb #7e9f22b2
 def plot_attention(maps: np.ndarray, tokens: Sequence[str]) -> Any:

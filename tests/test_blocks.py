@@ -1,0 +1,158 @@
+"Attention in blocks: the plain version's numbers, certified, without an array of T times S"
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from numpygpt import attention
+from numpygpt.attention import (LONG, Attention, KVCache, attend, attend_blocks,
+                                attend_blocks_bwd, attend_bwd, attend_within, between, causal,
+                                reach, weights)
+from numpygpt.gradcheck import caught_by, certify, wrongs
+from numpygpt.losses import cross_entropy
+from numpygpt.module import Flat
+from numpygpt.replicas import Replicas
+from numpygpt.rope import angles
+from numpygpt.tiling import InBlocks
+from numpygpt.transformer import GPT, GPTConfig
+
+rng = np.random.default_rng(7)
+N = lambda *shape: rng.normal(size=shape)
+T = 150
+TEXTS = np.stack([np.arange(T) // 40 * 40, np.arange(T) // 95 * 95])
+HOW = {"causal": {}, "a window": dict(window=33), "texts": dict(first=TEXTS),
+       "both": dict(window=33, first=TEXTS), "no mask": dict(is_causal=False)}
+
+
+def inputs(S=T, G=2, D=5): return N(2, 3, G * T, D), N(2, 3, S, D), N(2, 3, S, D)
+
+
+def slowly(S, window=None, first=None, is_causal=True):
+    "Who sees whom, by a loop"
+    seen = np.zeros((2, T, S), bool)
+    for b, t, j in np.ndindex(seen.shape):
+        at = t + S - T
+        seen[b, t, j] = (j <= at or not is_causal) and (window is None or j > at - window) and (
+            first is None or j >= first[b, t])
+    return seen
+
+
+@pytest.mark.parametrize("rows", [1, 7, 128, 10_000])
+@pytest.mark.parametrize("S, G", [(T, 1), (T, 3), (T + 11, 2)])
+@pytest.mark.parametrize("how", HOW)
+def test_it_is_the_plain_version(how, S, G, rows, monkeypatch):
+    monkeypatch.setattr(attention, "ROWS", rows)
+    (q, k, v), how = inputs(S, G), HOW[how]
+    low, high = reach(T, S, **how)
+    mask = between(low, high, S)
+    assert (mask == slowly(S, **how)[:, None, None]).all()
+    if not how: assert (mask == causal(T, S)).all()
+    plain, kept = attend(q, k, v, T, mask)
+    y, less = attend_blocks(q, k, v, T, low, high)
+    do = N(*y.shape)
+    np.testing.assert_allclose(y, plain, atol=1e-12)
+    np.testing.assert_allclose(weights(*less), weights(*kept), atol=1e-12)
+    for mine, whole in zip(attend_blocks_bwd(do, *less), attend_bwd(do, *kept)):
+        np.testing.assert_allclose(mine, whole, atol=1e-12)
+
+
+@pytest.mark.parametrize("how", [h for h in HOW if h != "no mask"])
+def test_it_is_certified(how): assert certify(InBlocks(2, **HOW[how]), *inputs(), limit=4).ok
+
+
+@pytest.mark.parametrize("mistake", wrongs(InBlocks), ids=lambda w: w.name)
+def test_every_mistake_is_caught(mistake):
+    layer = InBlocks(2, 70, TEXTS)
+    assert mistake.thought and not caught_by(layer, *inputs())["dot test"]
+    assert caught_by(mistake.apply(layer), *inputs())["dot test"]
+
+
+@pytest.mark.parametrize("queries, kept", [(1, 4), (LONG, 4), (LONG + 1, 7)])
+def test_the_rule(queries, kept):
+    q, k, v = N(1, 2, 2 * queries, 4), N(1, 2, queries, 4), N(1, 2, queries, 4)
+    assert len(attend_within(q, k, v, queries)[1]) == kept
+
+
+def test_short_sequences_keep_their_bits():
+    q, k, v = (N(2, 3, n, 8).astype("f4") for n in (2 * LONG, LONG, LONG))
+    plain, within = attend(q, k, v, LONG, causal(LONG)), attend_within(q, k, v, LONG)
+    assert (plain[0] == within[0]).all() and (plain[1][3] == within[1][3]).all()
+
+
+@pytest.mark.parametrize("options", [{}, dict(window=100), dict(qk_norm=1e-5), dict(bias=True),
+                                     dict(is_causal=False)])
+def test_the_layer_in_blocks_is_the_plain_layer(options, monkeypatch):
+    made = lambda: Attention(24, 4, 2, np.random.default_rng(0), **options)
+    x, dy, rope = N(2, LONG + 50, 24), N(2, LONG + 50, 24), angles(LONG + 50, 6)
+    blocked, plain = made(), made()
+    mine = [blocked(x, rope), blocked.backward(dy)]
+    monkeypatch.setattr(attention, "LONG", 10_000)
+    theirs = [plain(x, rope), plain.backward(dy)]
+    for a, b in zip(mine + [*blocked.named_gradients().values()],
+                    theirs + [*plain.named_gradients().values()]):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5 * np.abs(b).max())
+
+
+@pytest.mark.parametrize("window", [None, 70])
+@pytest.mark.parametrize("sizes", [(400,), (300, 1, 1, 98), (10, 390), (290, 110)])
+def test_a_long_prompt_goes_into_the_cache(sizes, window):
+    layer = Attention(24, 4, 2, np.random.default_rng(0), window=window).eval()
+    x, rope, cache = N(2, 400, 24), angles(400, 6), KVCache(2, 2, 400, 6, "f8")
+    whole, parts = layer(x, rope), []
+    for n in sizes:
+        here = slice(cache.length, cache.length + n)
+        parts.append(layer(x[:, here], tuple(t[here] for t in rope), cache))
+    np.testing.assert_allclose(np.concatenate(parts, 1), whole, atol=1e-12)
+
+
+def test_nothing_leaks_from_what_comes_later():
+    layer, x = Attention(24, 4, 2, np.random.default_rng(0)), N(1, 400, 24).astype("f4")
+    before = layer(x)
+    for j in (0, 63, 64, 200, 399):
+        after = x.copy()
+        after[:, j] += 1
+        same = (layer(after) == before).all((0, 2))
+        assert same[:j].all() and not same[j:].any()
+
+
+def test_large_scores_stay_finite_and_float32():
+    layer = InBlocks()
+    for a in (y := layer(*(1e4 * a.astype("f4") for a in inputs())),
+              *layer.backward(np.ones_like(y))):
+        assert a.dtype == np.float32 and np.isfinite(a).all()
+
+
+def test_memory_grows_with_the_context_and_not_with_its_square():
+    n = 2048
+    q, k, v = (np.ones((1, 2, m, 8), "f4") for m in (2 * n, n, n))
+    tracemalloc.start()
+    y, kept = attend_within(q, k, v, n)
+    attend_blocks_bwd(y, *kept)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * n * n / 3         # one head's square has 4 n n bytes, and there are four
+
+
+def gradients(model, x, y, workers=None, micro_batch=1):
+    flat = Flat(model)
+    if workers is None: model.backward(cross_entropy(model(x), y)[1])
+    else:
+        with Replicas(model, flat, workers) as team: team.accumulate(x, y, micro_batch)
+    return flat.dw.copy()
+
+
+def long_model(**more):
+    sizes = dict(vocab_size=13, context=300, n_layer=2, n_embd=16, n_head=4, n_kv_head=2)
+    return GPT(GPTConfig(**sizes, **more), np.random.default_rng(0)).train()
+
+
+def test_same_bits_for_any_number_of_workers():
+    x, y = rng.integers(0, 13, (2, 4, 300))
+    one, two, three = (gradients(long_model(dropout=0.1), x, y, n) for n in (1, 2, 3))
+    assert (one == two).all() and (one == three).all()
+
+
+def test_a_recomputed_block_gives_the_same_bits():
+    x, y = rng.integers(0, 13, (2, 2, 300))
+    plain, again = (gradients(long_model(recompute=r), x, y) for r in (False, True))
+    assert (plain == again).all()
