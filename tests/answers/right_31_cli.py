@@ -1,7 +1,8 @@
 "Right answers, written otherwise: each function is one, its name begins with a key of ANSWERS"
+import json
 import re
 
-ANSWERS = {"flags": "flags", "outcome": "run_outcome"}
+ANSWERS = {"flags": "flags", "outcome": "run_outcome", "losses": "losses_so_far"}
 
 
 def flags__loop(argv):
@@ -36,3 +37,23 @@ def outcome__else(command):
         return 1, "numpygpt: " + str(error)
     else:
         return 0, ""
+
+
+def losses__with_line_ends(text):
+    found = {}
+    for line in text.splitlines(keepends=True):
+        if not line.endswith("\n") or not line.strip(): continue
+        step = json.loads(line)
+        found[step["index"]] = step["loss"]
+    return [(i, found[i]) for i in sorted(found)]
+
+
+def losses__from_the_end(text):
+    *lines, _ = text.split("\n")
+    seen, found = set(), []
+    for line in lines[::-1]:
+        if not line: continue
+        step = json.loads(line)
+        if step["index"] not in seen: found.append([step["index"], step["loss"]])
+        seen.add(step["index"])
+    return sorted(found)
