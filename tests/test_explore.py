@@ -27,7 +27,8 @@ def test_every_choice_has_its_picture_in_order_and_the_middle_stands_first():
     found = page(explore.explore(draw, a=[1, 2, 3], b=[5, 6]))
     data = frames(found)
     assert data["names"] == ["a", "b"] and data["options"] == [["1", "2", "3"], ["5", "6"]]
-    assert [s for _, s in data["frames"]] == [f"a {a}, b < {b}, c 0" for a in (1, 2, 3) for b in (5, 6)]
+    said = [f"a {a}, b < {b}, c 0" for a in (1, 2, 3) for b in (5, 6)]
+    assert [says for _, says in data["frames"]] == said
     assert len({src for src, _ in data["frames"]}) == 6
     image = re.match(r'<figure class="explore"><img alt="a 2, b &lt; 6, c 0" src="([^"]+)"', found)
     assert image[1] == data["frames"][3][0]
