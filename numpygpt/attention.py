@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .activations import softmax
-from .backend import Array, get_device, xp
+from .backend import Array, get_device, to_cpu, xp
 from .layernorm import RMSNorm
 from .linear import Linear
 from .module import Module
@@ -244,6 +244,7 @@ class KVCache:
         self.k = xp.empty((batch, n_kv_head, room, head_size), dtype)
         self.v = xp.empty_like(self.k)
         self.length, self.context = 0, context
+        self.begun = np.zeros((batch, context), int)         # where the text of the next one begins
 
     def append(self, k: Array, v: Array) -> tuple[Array, Array]:
         """Add T positions, (B, K, T, D) each; returns views of all so far, (B, K, length, D) each.
@@ -263,3 +264,7 @@ class KVCache:
         new = xp.empty((*old.shape[:2], room, old.shape[3]), old.dtype)
         new[:, :, :self.length] = old[:, :, :self.length]
         return new
+
+    def keep(self, rows: Array) -> None:
+        "Only these sequences, (n,) integers, in this order; one may come more than once"
+        self.k, self.v, self.begun = self.k[rows], self.v[rows], self.begun[to_cpu(rows)]

@@ -88,18 +88,22 @@ class Position(Module):
                  std: float = 0.02):           # their standard deviation
         self.param(W=rng.normal(0, std, (context, n_embd)))
 
-    def forward(self, x: Array, start: int = 0) -> Array:    # (..., T, C), place of the first of T
+    def forward(self, x: Array, at: int | Array = 0) -> Array:    # (..., T, C), as is dy below
+        "`at` is the place of the first of T, or the place of each, integers (..., T)"
         T, context = x.shape[-2], len(self.W)
-        if not 0 <= start <= context - T:
-            raise ValueError(f"the table has {context} places, and places {start} to "
-                             f"{start + T - 1} were needed: give at most the last {context} "
+        if not isinstance(at, int): check_rows(at, context)
+        elif not 0 <= at <= context - T:
+            raise ValueError(f"the table has {context} places, and places {at} to "
+                             f"{at + T - 1} were needed: give at most the last {context} "
                              "tokens, or make the context longer")
-        self.save(start, T)
-        return x + self.W[start:start + T]
+        self.save(at, T)
+        return x + (self.W[at:at + T] if isinstance(at, int) else self.W[at])
 
-    def backward(self, dy: Array) -> Array:                  # (..., T, C)
-        start, T = self.saved()
-        if not self.frozen: self.dW[start:start + T] += dy.reshape(-1, *dy.shape[-2:]).sum(0)
+    def backward(self, dy: Array) -> Array:
+        at, T = self.saved()
+        if self.frozen: return dy
+        if isinstance(at, int): self.dW[at:at + T] += dy.reshape(-1, *dy.shape[-2:]).sum(0)
+        else: scatter_add(self.dW, at.reshape(-1), rows(dy))
         return dy
 
 # %% ../nbs/06_embedding.ipynb #90b550e2

@@ -269,6 +269,6 @@ def beam_search(model: GPT,
             beams = [grown[i] for i in going]
             if not beams: break
             rows, fresh = xp.asarray(parents[going]), np.array([[new[-1]] for new, _ in beams])
-            for c in cache: c.k, c.v = c.k[rows], c.v[rows]     # each inherits its parent's memory
+            for c in cache: c.keep(rows)                    # each inherits its parent's memory
     key = lambda beam: -beam[1] / length_factor(len(beam[0]), length_penalty)
     return sorted(done + beams, key=key)[:width]

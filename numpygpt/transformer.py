@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ACTIVATIONS', 'NORMS', 'POSITIONS', 'GPTConfig', 'check_sizes', 'check_config', 'check_reach', 'MLP', 'Block',
-           'Recomputed', 'check_ids', 'tables', 'reaching', 'new_head', 'new_caches', 'GPT', 'attention_maps',
-           'plot_attention']
+           'Recomputed', 'check_ids', 'tables', 'reaching', 'new_head', 'new_caches', 'text_starts', 'places', 'GPT',
+           'attention_maps', 'plot_attention']
 
 # %% ../nbs/16_transformer.ipynb #d922769b
 import math
@@ -65,6 +65,7 @@ class GPTConfig:
     rope_dtype: str = "float64"     # of RoPE's tables; float32 in most published models
     window: int | None = None       # a query sees so many keys, its own included; all unless told
     window_layers: tuple[int, ...] | None = None     # in these blocks; in all unless told
+    text_end: int | None = None     # the id that ends texts which do not see each other; None: do
 
     def __post_init__(self) -> None:
         for name in ("rope_scaling", "window_layers"):       # lists, from JSON
@@ -86,6 +87,9 @@ def check_sizes(c: GPTConfig) -> None:
         if name in ("head_dim", "window") and value is None: continue
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a whole number from 1 up, got {value!r}")
+    if c.text_end is not None and not (c.causal and 0 <= c.text_end < c.vocab_size):
+        raise ValueError(f"text_end must be an id from 0 to {c.vocab_size - 1}, in a causal model; "
+                         f"got {c.text_end} and causal={c.causal}")
     assert c.n_kv_head is not None                           # GPTConfig has filled it in
     D, rest = divmod(c.n_embd, c.n_head)
     if rest and not c.head_dim:
@@ -178,8 +182,8 @@ class Block(Module):
         self.mlp = MLP(c, rng)
 
     def forward(self, x: Array, rope: tuple[Array, Array] | None = None,
-                cache: KVCache | None = None) -> Array:
-        x = x + self.drop1(self.attn(self.norm1(x), rope, cache))
+                cache: KVCache | None = None, first: Array | None = None) -> Array:
+        x = x + self.drop1(self.attn(self.norm1(x), rope, cache, first))
         return x + self.drop2(self.mlp(self.norm2(x)))
 
     def backward(self, dy: Array) -> Array:
@@ -193,19 +197,19 @@ class Recomputed(Block):
     That is gradient checkpointing (Chen et al. 2016). The numbers are those of `Block`, bit by bit.
     """
     def forward(self, x: Array, rope: tuple[Array, Array] | None = None,
-                cache: KVCache | None = None) -> Array:
+                cache: KVCache | None = None, first: Array | None = None) -> Array:
         state = self.drop1.rng.bit_generator.state           # both dropouts draw from this one
-        y = super().forward(x, rope, cache)
+        y = super().forward(x, rope, cache, first)
         if self.training:
             for _, part in self.modules(): part._saved = None
-        self.save(x, rope, state)
+        self.save(x, rope, first, state)
         return y
 
     def backward(self, dy: Array) -> Array:
-        x, rope, state = self.saved()
+        x, rope, first, state = self.saved()
         generator = self.drop1.rng.bit_generator
         after, generator.state = generator.state, state      # the same masks again
-        super().forward(x, rope)
+        super().forward(x, rope, None, first)
         generator.state = after
         return super().backward(dy)
 
@@ -266,6 +270,23 @@ def new_caches(c: GPTConfig, batch: int, dtype: np.dtype, room: int = 64) -> lis
     return [KVCache(batch, c.n_kv_head, c.context, c.head_size, dtype, room)
             for _ in range(c.n_layer)]
 
+# %% ../nbs/16_transformer.ipynb #16b10c01
+def text_starts(ids: Array, c: GPTConfig, cache: KVCache | None = None) -> Array | None:
+    """Where the text of each token begins, (B, T), for ids (B, T) behind those of `cache`, which
+    is told; a text ends with the id `c.text_end`. None where texts are not kept apart"""
+    if c.text_end is None: return None
+    n, T = cache.length if cache else 0, ids.shape[1]
+    behind = np.where(to_cpu(ids) == c.text_end, n + 1 + np.arange(T), 0)
+    before = cache.begun[:, n - 1:n] if cache and n else np.zeros_like(behind[:, :1])
+    starts = np.maximum.accumulate(np.concatenate([before, behind], 1), axis=1)   # (B, 1 + T)
+    if cache: cache.begun[:, n:n + T] = starts[:, 1:]
+    return xp.asarray(starts[:, :-1])
+
+
+def places(here: slice, first: Array | None) -> Any:
+    "Where the positions `here` stand in their texts, (B, T); `here` where there is but one"
+    return here if first is None else xp.arange(here.start, here.stop) - first
+
 # %% ../nbs/16_transformer.ipynb #ed081ee3
 class GPT(Module):
     """Token ids (B, T) in, one score for each possible next token out: (B, T, V)
@@ -287,17 +308,18 @@ class GPT(Module):
     def forward(self, ids: Array, cache: list[KVCache] | None = None, last: bool = False) -> Array:
         start = cache[0].length if cache else 0
         check_ids(ids, self.config, start)
+        first = text_starts(ids, self.config, cache[0] if cache else None)
         ids, here = xp.asarray(ids), slice(start, start + ids.shape[1])
         self.rope, self.table = reaching(self.config, self.rope, self.table, here.stop)
         x = self.emb(ids)                                    # (B, T, C)
-        if self.pos: x = self.pos(x, start)
-        if self.table is not None: x = x + self.table[here].astype(x.real.dtype)
+        if self.pos: x = self.pos(x, start if first is None else places(here, first))
+        if self.table is not None: x = x + self.table[places(here, first)].astype(x.real.dtype)
         x = self.drop(x)
         rope = self.rope and tuple(t[here] for t in self.rope)
         caches: Sequence[KVCache | None] = cache or [None] * len(self.blocks)
-        for block, c in zip(self.blocks, caches): x = block(x, rope, c)
-        if last: x = x[:, -1:]
-        return self.head(self.norm(x))                       # (B, T, V); with `last` (B, 1, V)
+        for block, c in zip(self.blocks, caches): x = block(x, rope, c, first)
+        x = self.norm(x[:, -1:] if last else x)
+        return self.head(x)                                  # (B, T, V); with `last` (B, 1, V)
 
     def backward(self, dlogits: Array) -> None:              # (B, T, V)
         dx = self.norm.backward(self.head.backward(dlogits))

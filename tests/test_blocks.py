@@ -1,20 +1,23 @@
-"Attention in blocks: the plain version's numbers, certified, without an array of T times S"
+"""Attention in blocks: the plain version's numbers, certified, without an array of T times S;
+and texts of one window that do not see each other"""
 import tracemalloc
 
 import numpy as np
 import pytest
 
-from numpygpt import attention
+from numpygpt import attention, transformer
 from numpygpt.attention import (LONG, Attention, KVCache, attend, attend_blocks,
                                 attend_blocks_bwd, attend_bwd, attend_within, between, causal,
                                 reach, weights)
-from numpygpt.gradcheck import caught_by, certify, wrongs
+from numpygpt.gradcheck import caught_by, certify, dot_test, wrongs
 from numpygpt.losses import cross_entropy
 from numpygpt.module import Flat
 from numpygpt.replicas import Replicas
 from numpygpt.rope import angles
 from numpygpt.tiling import InBlocks
-from numpygpt.transformer import GPT, GPTConfig
+from numpygpt.generate import beam_search
+from numpygpt.shards import document_mask, positions, segments
+from numpygpt.transformer import GPT, POSITIONS, GPTConfig, attention_maps, text_starts
 
 rng = np.random.default_rng(7)
 N = lambda *shape: rng.normal(size=shape)
@@ -156,3 +159,97 @@ def test_a_recomputed_block_gives_the_same_bits():
     x, y = rng.integers(0, 13, (2, 2, 300))
     plain, again = (gradients(long_model(recompute=r), x, y) for r in (False, True))
     assert (plain == again).all()
+
+
+def apart(position="rope", T=40, **more):
+    "A model that keeps texts apart, in double precision, and ids (2, T) of several texts"
+    r = np.random.default_rng(1)
+    sizes = dict(vocab_size=11, context=T, n_layer=2, n_embd=16, n_head=4, n_kv_head=2)
+    model = GPT(GPTConfig(**sizes, position=position, text_end=0, **more), r).eval()
+    flat = Flat(model, "f8")
+    flat.w[:] = r.normal(0, 0.3, len(flat))
+    ids = np.where(r.random((2, T)) < 0.1, 0, r.integers(1, 11, (2, T)))
+    ids[0, :2], ids[1, -1] = 0, 0                # a text of one token, and an end at the very end
+    return model, ids
+
+
+def test_where_texts_begin_is_what_shards_derive():
+    model, ids = apart()
+    starts, s = text_starts(ids, model.config), segments(ids, 0)
+    assert (np.arange(40) - starts == positions(s)).all()
+    assert (between(starts, np.arange(40) + 1, 40)[:, 0, 0] == document_mask(s)).all()
+    assert text_starts(ids, GPTConfig()) is None
+
+
+def alone(model, ids):
+    "Each text by itself"
+    y = np.empty((*ids.shape, 11))
+    for b, row in enumerate(segments(ids, 0)):
+        for here in (row == s for s in range(row.max() + 1)): y[b, here] = model(ids[b, here][None])
+    return y
+
+
+@pytest.mark.parametrize("T", [40, LONG + 30])
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("more", [{}, dict(window=7)])
+def test_a_text_in_a_window_is_as_if_alone(position, T, more):
+    model, ids = apart(position, T, **more)
+    np.testing.assert_allclose(model(ids), alone(model, ids), atol=1e-10)
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_texts_apart_are_certified(position):
+    model, ids = apart(position)
+    assert max(dot_test(model.train(), ids, per_tensor=True).values()) < 1e-12
+
+
+@pytest.mark.parametrize("mistake", wrongs(text_starts), ids=lambda w: w.name)
+@pytest.mark.parametrize("T", [40, LONG + 30])
+def test_every_mistake_about_texts_shows(mistake, T, monkeypatch):
+    model, ids = apart(T=T)
+    right = alone(model, ids)
+    monkeypatch.setattr(transformer, "text_starts", mistake.code)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        try: assert not np.allclose(model(ids), right, atol=1e-3)
+        except (ValueError, IndexError): pass    # or there is nothing at all to attend to
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("sizes", [(1,) * 40, (7, 1, 20, 12), (40,)])
+def test_texts_through_a_cache(position, sizes):
+    model, ids = apart(position)
+    cache, parts, i = model.new_cache(2), [], 0
+    for n in sizes: parts.append(model(ids[:, i:i + n], cache)); i += n
+    np.testing.assert_allclose(np.concatenate(parts, 1), model(ids), atol=1e-10)
+    for c in cache: c.length = 9                 # taken back, and read again
+    np.testing.assert_allclose(model(ids[:, 9:], cache), model(ids)[:, 9:], atol=1e-10)
+
+
+def test_beams_keep_their_texts_apart():
+    model, ids = apart(T=40)
+    (best, score), *_ = beam_search(model, ids[1, :12], 6, width=3)
+    text, logs = np.concatenate([ids[1, :12], best]), 0
+    p = model(text[None])[0]
+    for t, token in enumerate(best, 11): logs += p[t, token] - np.log(np.exp(p[t]).sum())
+    assert abs(logs - score) < 1e-6
+
+
+def test_recomputed_blocks_keep_texts_apart():
+    x, y = rng.integers(0, 13, (2, 2, 300))
+    plain, again = (gradients(long_model(recompute=r, text_end=0), x, y) for r in (False, True))
+    assert (plain == again).all() and (plain != gradients(long_model(), x, y)).any()
+
+
+def test_maps_of_long_texts():
+    model, ids = apart(T=LONG + 30)
+    maps = attention_maps(model, ids)
+    hidden = ~document_mask(segments(ids, 0))
+    assert not maps[:, np.broadcast_to(hidden[:, None], maps.shape[1:])].any()
+    np.testing.assert_allclose(maps.sum(-1), 1, atol=1e-12)
+
+
+@pytest.mark.parametrize("more", [dict(text_end=11), dict(text_end=-1),
+                                  dict(text_end=0, causal=False)])
+def test_an_end_that_is_no_token(more):
+    with pytest.raises(ValueError, match="text_end must be an id from 0 to 10"):
+        GPTConfig(vocab_size=11, **more)

@@ -1024,7 +1024,7 @@ def test_defaults_of_the_shape():
         activation="gelu", norm="layernorm", position="rope", tied=False, attn_bias=False,
         mlp_bias=True, dropout=0.0, dropout_at=("embd", "attn", "mlp"), rope_base=10000.0,
         causal=True, recompute=False, norm_eps=1e-5, head_dim=None, qkv_bias=None, qk_norm=False,
-        rope_scaling=None, rope_dtype="float64", window=None, window_layers=None)
+        rope_scaling=None, rope_dtype="float64", window=None, window_layers=None, text_end=None)
     open_ends = GPTConfig(n_embd=24, n_head=6)
     assert (open_ends.n_kv_head, open_ends.n_hidden) == (6, 96)
 

@@ -28,6 +28,12 @@ VARIANTS = {
     "GPT-2: learned positions, biases, tied": dict(position="learned", attn_bias=True, tied=True),
     "sinusoidal positions": dict(position="sinusoidal"),
     "no positions": dict(position="none"),
+    "in blocks": dict(context=320, T=320, n_kv_head=2),
+    "texts apart, RoPE": dict(text_end=3, n_kv_head=2),
+    "texts apart, learned positions": dict(text_end=3, position="learned"),
+    "texts apart, sinusoids": dict(text_end=3, position="sinusoidal"),
+    "texts apart, in blocks": dict(text_end=3, context=320, T=320, n_kv_head=2),
+    "texts apart, in blocks, learned": dict(text_end=3, context=320, T=320, position="learned"),
     "every size equal": dict(vocab_size=8, context=8, n_embd=64, n_head=8, n_hidden=8, B=8, T=8),
 }
 
