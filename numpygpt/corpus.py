@@ -24,7 +24,7 @@ from .bpe import PATTERN, BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer,
 from .data import _token_type, split_text
 from .prefixes import Prefixes, encode_words
 from .shards import held_out
-from .texts import Cuts, NotText, Part, documents, pieces, spaced, spaces
+from .texts import Cuts, NotText, Part, cut_all, documents, pieces, spaced, spaces
 
 # %% ../nbs/corpus.ipynb #1b144eb6
 END = "<|endoftext|>"
@@ -272,11 +272,10 @@ class Count:
             for part in text.split(END) if self.kind == "bpe" else [text]:
                 counts.update(split(part))
         if self.kind == "word": return counts
+        self.known |= cut_all(counts.keys() - self.known.keys())
         made = dict[str, int]()
         for stretch, n in counts.items():
-            if (words := self.known.get(stretch)) is None:
-                words = self.known[stretch] = pre_tokens(stretch)
-            for word in words: made[word] = made.get(word, 0) + n
+            for word in self.known[stretch]: made[word] = made.get(word, 0) + n
         if len(self.known) > 1 << 17: self.known.clear()     # a memory for what comes often
         return made
 
@@ -338,11 +337,11 @@ class Stretches:
 
     def learn(self, new: list[str]) -> None:
         "Remember the ids of these stretches"
-        cut = [pre_tokens(w, self.pattern) if self.spaced else [w] for w in new]
-        words = list({p for row in cut for p in row})
+        cut = cut_all(new, self.pattern) if self.spaced else {w: [w] for w in new}
+        words = list({p for row in cut.values() for p in row})
         ids = encode_words(self.prefixes, [w.encode() for w in words])
         made = {w: np.asarray(row, self.kind).tobytes() for w, row in zip(words, ids)}
-        for w, row in zip(new, cut): self.known[w] = b"".join([made[p] for p in row])
+        for w, row in cut.items(): self.known[w] = b"".join(map(made.__getitem__, row))
         self.size += sum(len(w) + 100 for w in new)
 
 # %% ../nbs/corpus.ipynb #b5274071

@@ -7,8 +7,9 @@ __all__ = ['NONE', 'WINDOW', 'SHARED', 'Pairs', 'merge_places', 'learn_merges', 
            'joined', 'encode_words']
 
 # %% ../nbs/prefixes.ipynb #0db6aaa5
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -198,7 +199,7 @@ class Prefixes:
         ends = np.cumsum(count)
         ids = np.empty(ends[-1], np.int32)
         for k, (who, t) in enumerate(found): ids[ends[who] - 1 - k] = t
-        return np.split(ids, ends[:-1])
+        return [ids[a:b] for a, b in zip((ends - count).tolist(), ends.tolist())]
 
 # %% ../nbs/prefixes.ipynb #14cbab35
 WINDOW, SHARED = 256, 96       # bytes that a window has, and of those, that the next one has, too
@@ -224,27 +225,28 @@ def joined(parts: Sequence[np.ndarray], length: np.ndarray) -> np.ndarray | None
     return np.concatenate([*out, parts[-1][begin:]])
 
 # %% ../nbs/prefixes.ipynb #9444ff33
-def _walk(p: Prefixes, words: Sequence[bytes], room: int = 1 << 21) -> Iterator[np.ndarray]:
-    "The ids of words that come longest first"
+def _walk(p: Prefixes, words: Sequence[bytes], room: int = 1 << 21) -> list[Any]:
+    "The ids of each word; the longest walk first, as many together as there is room for"
+    order, found = sorted(range(len(words)), key=lambda k: -len(words[k])), list[Any](words)
     i = 0
-    while i < len(words):
-        some = words[i:i + max(1, min(1 << 14, room // (len(words[i]) + 1)))]
-        length = np.array([len(w) for w in some])
-        active = np.searchsorted(-length, -np.arange(length[0]))
-        data = np.frombuffer(b"".join(some), np.uint8)
-        yield from p.backwards(p.last(data, np.cumsum(length) - length, active), length)
+    while i < len(order):
+        longest = len(words[order[i]])
+        some = order[i:i + max(1, min(1 << 14, room // (longest + 1)))]
+        data = [words[k] for k in some]
+        length = np.array([*map(len, data)])
+        active = np.searchsorted(-length, -np.arange(longest))
+        last = p.last(np.frombuffer(b"".join(data), np.uint8), np.cumsum(length) - length, active)
+        for k, ids in zip(some, p.backwards(last, length)): found[k] = ids
         i += len(some)
+    return found
 
 
 def encode_words(p: Prefixes, words: Sequence[bytes]) -> list[Any]:
     "The ids of each word, none of them empty, as `Merges.ids` has them; rows (n,) of integers"
     if not p.proper: return [p.rules.ids(w) for w in words]
-    parts = [(i, w) for i, word in enumerate(words) for w in windows(word)]
-    order = sorted(range(len(parts)), key=lambda k: -len(parts[k][1]))
-    found: list[Any] = [None] * len(parts)
-    for k, ids in zip(order, _walk(p, [parts[k][1] for k in order])): found[k] = ids
-    if len(parts) == len(words): return found
-    rows: list[list[Any]] = [[] for _ in words]
-    for (i, _), ids in zip(parts, found): rows[i].append(ids)
+    if max(map(len, words), default=0) <= WINDOW: return _walk(p, words)
+    parts = [windows(w) for w in words]
+    walked = iter(_walk(p, [w for row in parts for w in row]))
+    rows = [[*islice(walked, len(row))] for row in parts]
     made = (row[0] if len(row) == 1 else joined(row, p.length) for row in rows)
     return [p.rules.ids(w) if ids is None else ids for w, ids in zip(words, made)]

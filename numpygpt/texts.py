@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PLAIN', 'PACKED', 'SUFFIXES', 'CORPORA', 'Part', 'Parts', 'LONGEST', 'NO_CUT', 'sources', 'opened', 'blocks',
-           'NotText', 'texts', 'documents', 'Glushkov', 'Cuts', 'cuts_of', 'pieces', 'spaces', 'spaced', 'stretches']
+           'NotText', 'texts', 'documents', 'Glushkov', 'Cuts', 'cuts_of', 'pieces', 'spaces', 'spaced', 'stretches',
+           'cut_all']
 
 # %% ../nbs/14_texts.ipynb #3da8a996
 import codecs
@@ -18,7 +19,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .bpe import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, pre_tokens
+import numpy as np
+
+from .bpe import PATTERN, BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, pre_tokens
 from .data import load_text
 
 # %% ../nbs/14_texts.ipynb #a498733b
@@ -69,17 +72,20 @@ def opened(name: str) -> BinaryIO:
 
 # %% ../nbs/14_texts.ipynb #d106babd
 def blocks(name: str, size: int = 1 << 20) -> Iterator[bytes]:
-    "The bytes of a source, `size` at a time; ValueError where a packed file is cut off"
-    with opened(name) as file:
-        while True:
-            try: block = file.read(size)
-            except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as e:
-                raise ValueError(f"{name} is cut off or damaged ({e}): get it again") from None
-            except (OSError, ValueError): raise
-            except Exception as e:                           # zstandard has an error of its own
-                raise ValueError(f"{name} is cut off or damaged ({e}): get it again") from None
-            if not block: return
-            yield block
+    "The bytes of a source, `size` at a time; ValueError where it cannot be read, or is cut off"
+    damaged = "{} is cut off or damaged ({}): get it again"
+    try:
+        with opened(name) as file:
+            while block := file.read(size): yield block
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as e:
+        raise ValueError(damaged.format(name, e)) from None
+    except OSError as e:
+        if not e.strerror: raise                             # it has words of its own
+        raise ValueError(f"{name} cannot be read ({e.strerror}): change its permissions or its "
+                         "place, or leave it out") from None
+    except ValueError: raise
+    except Exception as e:                                   # zstandard has an error of its own
+        raise ValueError(damaged.format(name, e)) from None
 
 # %% ../nbs/14_texts.ipynb #4904290e
 class NotText(ValueError):
@@ -352,10 +358,8 @@ def pieces(parts: Iterable[Part], cuts: Cuts | None, size: int,
     if rest: yield rest, False
 
 # %% ../nbs/14_texts.ipynb #a1c943fb
-_ALL = "".join(map(chr, (*range(0xD800), *range(0xE000, 0x110000))))
 _STRETCH = re.compile(r"\s*\S+|\s+")
 _ODD = "\x1c\x1d\x1e\x1f"      # spaces to `re`, and none to `regex`
-_SPACES = "".join(s for s in re.findall(r"\s", _ALL) if s not in _ODD)
 
 
 def spaces(text: str) -> list[str]:
@@ -367,16 +371,31 @@ def spaced(cuts: Cuts) -> bool:
     "Whether a cut is safe between whatever is no space and whatever is one"
     g = cuts.found
     if g is None or any(what is None for _, what in g.ahead): return False
-    solid = "".join(re.findall(r"\S+", _ALL))
-    inner = [any(a.fullmatch(s) for s in _SPACES) for a in g.atoms]
-    outer = [bool(re.search(r"\S", "".join(a.findall(solid)))) for a in g.atoms]
+    letters = np.arange(0x110000, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
+    blank = "".join(re.findall(rf"[^\S{_ODD}]+", letters))
+    solid = re.sub(r"\s", "", letters)
+    inner, outer = ([bool(a.search(some)) for a in g.atoms] for some in (blank, solid))
     if any(outer[x] and inner[y] for x, y in g.follow): return False
     if any(re.fullmatch(r"\S\s", pair) for pair in cuts.pairs): return False
-    return not any(what.fullmatch(s) and any(outer[i] for i in mine)
-                   for mine, what in g.ahead for s in _SPACES)
+    return not any(what.search(blank) and any(outer[i] for i in mine) for mine, what in g.ahead)
 
 
 def stretches(text: str, cuts: Cuts) -> list[str]:
     "The text cut at every place where it is safe"
     at = [0, *(p for p in range(1, len(text)) if cuts(text[p - 1], text[p])), len(text)]
     return [text[a:b] for a, b in zip(at, at[1:])]
+
+# %% ../nbs/14_texts.ipynb #a1c943fc
+_INNER = re.compile(rf"[^\S{_ODD}].*\S", re.S)
+
+
+def cut_all(found: Iterable[str], pattern: str = PATTERN) -> dict[str, list[str]]:
+    """The pre-tokens of each stretch from `spaces`, for a pattern that is `spaced`
+
+    Those that begin with a space and end with none are safe side by side, and cut as one text."""
+    inner = [s for s in found if _INNER.fullmatch(s)]
+    words = pre_tokens("".join(inner), pattern)
+    cut, ends = (np.cumsum([0, *map(len, some)]) for some in (words, inner))
+    at = np.searchsorted(cut, ends).tolist()                 # where each stretch begins in `words`
+    rows = {s: words[a:b] for s, a, b in zip(inner, at, at[1:])}
+    return rows | {s: pre_tokens(s, pattern) for s in found if s not in rows}

@@ -1,5 +1,7 @@
 "From texts to shards: the same ids in pieces, the same bytes after a stop, bad input in one line"
+import errno
 import gzip
+import io
 import json
 import os
 import subprocess
@@ -14,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpygpt import builder, checkpoint, hub
+from numpygpt import builder, checkpoint, hub, texts
 from numpygpt.bpe import (BPETokenizer, CharTokenizer, Merges, WordTokenizer, pre_tokens,
                           train_merges)
 from numpygpt.builder import build, open_texts, summary
@@ -311,6 +313,36 @@ def test_a_file_that_grows_is_told(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="a.txt is not what it was a moment ago"):
         build([tmp_path / "a.txt"], tmp_path / "o", Settings(shard_tokens=5000))
     assert (tmp_path / "o" / INDEX).is_file()
+
+
+@pytest.mark.parametrize("way", ["permissions", "opening", "reading"])
+def test_an_unreadable_file_is_told(tmp_path, monkeypatch, way):
+    "In one line, at the first look and later; root may read everything, so it is pretended, too"
+    (tmp_path / "a.txt").write_text(TEXT)
+    (tmp_path / "b.txt").write_text(TEXT[::-1])
+    no, opened = PermissionError(errno.EACCES, "Permission denied"), texts.opened
+
+    class Broken(io.BytesIO):
+        def read(self, size=-1): raise OSError(errno.EIO, "Input/output error")
+
+    def refused(name):
+        if not name.endswith("b.txt"): return opened(name)
+        if way == "opening": raise no
+        return Broken()
+
+    def refuse():
+        if way == "permissions": (tmp_path / "b.txt").chmod(0)
+        else: monkeypatch.setattr(texts, "opened", refused)
+    if way == "permissions" and os.geteuid() == 0: pytest.skip("root may read everything")
+    says = r"b\.txt cannot be read \((Permission denied|Input/output error)\): .*leave it out$"
+    encode = builder.encode
+    with monkeypatch.context() as m:
+        m.setattr(builder, "encode", lambda *args: (refuse(), encode(*args)))
+        with pytest.raises(ValueError, match=says):
+            build([tmp_path], tmp_path / "later", Settings(shard_tokens=5000), size=5000)
+    assert list((tmp_path / "later").glob("*-00001.npy"))     # finished shards stay
+    with pytest.raises(ValueError, match=says): build([tmp_path], tmp_path / "first")
+    assert not (tmp_path / "first").exists()
 
 
 def test_what_cannot_be_read_leaves_nothing(tmp_path):
