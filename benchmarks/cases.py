@@ -13,7 +13,9 @@ SHAKESPEARE = GPTConfig(vocab_size=512, context=128, n_layer=4, n_embd=256, n_he
                         n_hidden=1024)
 STEPS = {"shakespeare": (SHAKESPEARE, 32),
          "nano": (GPTConfig(vocab_size=65, context=64, n_layer=4, n_embd=128, n_head=4), 12),
-         "10.7M": (GPTConfig(vocab_size=65, context=256, n_layer=6, n_embd=384, n_head=6), 8)}
+         "10.7M": (GPTConfig(vocab_size=65, context=256, n_layer=6, n_embd=384, n_head=6), 8),
+         **{f"{n} tokens": (replace(SHAKESPEARE, context=n), 4096 // n) for n in (512, 1024, 2048)},
+         "49152 words": (replace(SHAKESPEARE, vocab_size=49_152, context=512), 2)}
 SCALING = {"batch": ["128x8", "128x16", "128x32", "128x64"],             # context x batch
            "context": ["64x64", "128x32", "256x16", "512x8", "1024x4"]}  # 4,096 tokens in each
 TRAINING = {"NumPy-AI": (replace(SHAKESPEARE, dropout=0.1, dropout_at=("mlp",)), 32),
@@ -34,8 +36,10 @@ SQUARE = 8192                                      # the product that measures a
 
 # ours / PyTorch, at most
 RATIOS = {"step shakespeare": 1.15, "step nano": 1.15, "step 10.7M": 1.25,
-          "generation": 1.0, "mnist": 0.8,
-          "memory shakespeare": 1.0, "memory nano": 1.0, "memory 10.7M": 1.0}
+          "step 512 tokens": 0.9, "step 1024 tokens": 0.9, "step 2048 tokens": 0.9,
+          "step 49152 words": 0.5, "generation": 1.0, "mnist": 0.8,
+          "memory shakespeare": 1.0, "memory nano": 1.0, "memory 10.7M": 1.0,
+          "memory 2048 tokens": 0.7, "memory 49152 words": 0.65}
 SECONDS = {"bpe 1000": 1.5}                                              # ours, at most
 
 

@@ -28,11 +28,10 @@ import numpy as np
 from . import schedules
 from .backend import Array, get_device, xp
 from .data import Arrays, Dataset, Windows
-from .losses import cross_entropy
 from .module import Flat, Module
 from .optimizers import OPTIMIZERS, Optimizer, clip_grad_norm
 from .shards import new_loader
-from .transformer import GPT, GPTConfig
+from .transformer import GPT, GPTConfig, batch_loss, native
 
 # %% ../nbs/17_training.ipynb #503b20bf
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class TrainConfig:
     freeze: tuple[str, ...] = ()    # paths whose weights stay as they are, such as emb or blocks.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "freeze", tuple(self.freeze))      # a list, from JSON
+        native(self)
         check_train(self)
 
 # %% ../nbs/17_training.ipynb #5342797e
@@ -130,6 +129,7 @@ class Run:
         self.flat, seed = Flat(self.model), int(data.integers(2**31))
         self.optimizer = make_optimizer(self.flat, config)
         self.loader = new_loader(self.read(dataset.train), config.batch_size, seed)
+        self.val = self.read(dataset.val)
         self.index = 0                                       # updates done
         self.ready: Step | None = None                       # done, and not yet handed over
         self.val_losses: list[tuple[int, float]] = []        # (index, loss) of each validation
@@ -141,7 +141,10 @@ class Run:
     def read(self, tokens: Any) -> Windows | Arrays:
         "What the model reads of a row of tokens: stretches of one length; `Arrays` as they are"
         if isinstance(tokens, Arrays): return tokens
-        return Windows(tokens, self.config.length or self.model.config.context)
+        try: return Windows(tokens, self.config.length or self.model.config.context)
+        except ValueError as e:
+            part = "validation" if tokens is self.dataset.val else "training"
+            raise ValueError(f"the {part} part: {e}") from None
 
     def lr(self) -> float:
         "The learning rate of the next step"
@@ -168,10 +171,7 @@ def accumulate(model: GPT, x: np.ndarray, y: np.ndarray, micro_batch: int | None
     n = micro_batch or micro_batch_size(model.config)
     count, loss = int((y != -1).sum()), 0
     for i in range(0, len(x), n):
-        logits = model(xp.asarray(x[i:i + n]))               # (n, T, V)
-        part, dlogits = cross_entropy(logits, xp.asarray(y[i:i + n]), count=count)
-        model.backward(dlogits)
-        loss = loss + part
+        loss = loss + batch_loss(model, x[i:i + n], y[i:i + n], count)
     return loss
 
 # %% ../nbs/17_training.ipynb #b905df0f
@@ -243,7 +243,7 @@ def evaluate(model: GPT, tokens: Any, batch_size: int = 12, batches: int = 0) ->
             let_go()                                         # nothing to lose
             x, y = seen[part * seen.stride]
             for i in range(0, len(x), m):
-                loss, _ = cross_entropy(model(xp.asarray(x[i:i + m])), xp.asarray(y[i:i + m]))
+                loss = batch_loss(model, x[i:i + m], y[i:i + m])
                 kept = int((y[i:i + m] != -1).sum())
                 total, n = total + float(loss) * kept, n + kept
     finally: model.train(was)
@@ -260,7 +260,7 @@ def fit(run: Run) -> Iterator[Step]:
             step = run.ready = run.ready or train_step(run)
             last, every = step.index == c.steps, c.eval_every
             if step.val_loss is None and (last or every and step.index % every == 0):
-                val = evaluate(run.model, run.read(run.dataset.val), c.batch_size, c.eval_batches)
+                val = evaluate(run.model, run.val, c.batch_size, c.eval_batches)
                 run.val_losses.append((step.index, val))
                 run.ready = replace(step, val_loss=val)
         step, run.ready = run.ready, None

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from numpygpt import optimizers
+from numpygpt import backend, optimizers
+from numpygpt.backend import core_limit, usable_cores
 from numpygpt.gradcheck import wrongs
 from numpygpt.module import Flat
 from numpygpt.optimizers import AdamW
-from numpygpt.replicas import LANES, Replicas, core_limit, undisturbed, usable_cores
+from numpygpt.replicas import LANES, Replicas, undisturbed
 from numpygpt.transformer import GPT, GPTConfig
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
@@ -134,9 +135,9 @@ def test_everything_is_given_back(kind):
 
 class Faulty(GPT):
     "Fails on a batch that begins with 7"
-    def forward(self, ids, cache=None):
+    def forward(self, ids, *args, **more):
         if ids[0, 0] == 7: raise ZeroDivisionError("seven came first")
-        return super().forward(ids, cache)
+        return super().forward(ids, *args, **more)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -319,7 +320,6 @@ def test_without_affinity_the_machine_counts(tmp_path, monkeypatch):
 
 
 def test_workers_are_as_many_as_the_limit_allows(monkeypatch):
-    from numpygpt import replicas
     assert usable_cores() == core_limit()[0] >= 1
-    monkeypatch.setattr(replicas, "core_limit", lambda: (3, "quota"))
+    monkeypatch.setattr(backend, "core_limit", lambda: (3, "quota"))
     assert Replicas(*parts()).workers == 3
