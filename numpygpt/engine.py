@@ -12,6 +12,7 @@ import heapq
 import itertools
 import math
 import operator
+import string
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from typing import Any, TypeAlias
 from . import activations
 from .backend import Array, xp
 from .embedding import scatter_add
-from .module import Module, rows, unbroadcast
+from .module import Module, cast, rows, total, unbroadcast, wide
 
 # %% ../nbs/20_engine.ipynb #b8bcd83d
 Operand: TypeAlias = "Tensor | Array"   # both have the same methods and operators
@@ -33,8 +34,7 @@ def operation(name: str, forward: Callable, *vjps: Callable, each: Callable | No
     """Enter an operation into the table; `apply` does it by its name
 
     `forward` makes an array of arrays and options. Each of `vjps` makes the dx of one input, before
-    `unbroadcast`, of (dy, y, *inputs) and the options. Where the number of inputs is open, `each`
-    is one VJP for them all, with k, the number of the input, first."""
+    `unbroadcast`, of (dy, y, *inputs) and the options. `each` is one for them all, with k first."""
     OPERATIONS[name] = forward, lambda k: partial(each, k) if each else vjps[k]
 
 # %% ../nbs/20_engine.ipynb #a048e262
@@ -43,7 +43,7 @@ operation("sub", operator.sub, lambda dy, y, a, b: dy, lambda dy, y, a, b: -dy)
 operation("mul", operator.mul, lambda dy, y, a, b: dy * b, lambda dy, y, a, b: dy * a)
 operation("truediv", operator.truediv, lambda dy, y, a, b: dy / b, lambda dy, y, a, b: -dy * y / b)
 operation("pow", operator.pow, lambda dy, y, a, b: dy * (b * a ** (b - (b != 0))),
-          lambda dy, y, a, b: dy * y * log(a))
+          lambda dy, y, a, b: dy * y * log(where((a == 0) & (b >= 0), 1, a)))
 operation("neg", operator.neg, lambda dy, y, a: -dy)
 operation("matmul", operator.matmul, lambda dy, y, a, b: dy @ b.swapaxes(-1, -2),
           lambda dy, y, a, b: a.swapaxes(-1, -2) @ dy)
@@ -76,6 +76,7 @@ erf: Curve = _curve("erf", "Error function of each entry",
 operation("reshape", lambda x, shape: x.reshape(shape), lambda dy, y, x, shape: dy.reshape(x.shape))
 operation("transpose", lambda x, axes: x.transpose(axes),
           lambda dy, y, x, axes: dy.transpose(sorted(range(len(axes)), key=axes.__getitem__)))
+operation("astype", lambda x, dtype: x.astype(dtype), lambda dy, y, x, dtype: cast(dy, x.dtype))
 operation("broadcast_to", lambda x, shape: xp.broadcast_to(x, shape), lambda dy, y, x, shape: dy)
 operation("where", lambda a, b, condition: xp.where(condition, a, b),
           lambda dy, y, a, b, condition: where(condition, dy, 0),
@@ -118,13 +119,15 @@ def split(x: Operand, parts: int, axis: int = 0) -> list[Result]:
     return [_part(x, axis, i * size, (i + 1) * size) for i in range(parts)]
 
 # %% ../nbs/20_engine.ipynb #79b3e81c
-def _is_ids(i): return isinstance(i, list) or hasattr(i, "dtype") and i.dtype.kind in "iu"
+def _is_ids(i):           # whether NumPy takes this part of an index as an array of integers
+    plain = isinstance(i, (int, slice)) or i is None or i is Ellipsis
+    return not plain and xp.asarray(i).dtype.kind in "iu"
 def _put(dy, index, shape):
     "Zeros of `shape`, and dy added at `index`, repeats included"
     dx = xp.zeros(shape, dy.dtype)
     if not any(map(_is_ids, index if isinstance(index, tuple) else (index,))): dx[index] = dy
-    elif isinstance(index, (tuple, list)) or len(shape) != 2: xp.add.at(dx, index, dy)
-    else: scatter_add(dx, index.reshape(-1) % shape[0], rows(dy))
+    elif isinstance(index, tuple) or len(shape) != 2: xp.add.at(dx, index, dy)
+    else: scatter_add(dx, xp.asarray(index, dtype=int).reshape(-1) % shape[0], rows(dy))
     return dx
 
 operation("getitem", lambda x, index: x[index],
@@ -143,35 +146,36 @@ def _max_vjp(dy, y, x, axis, keepdims):
     share = largest / largest.sum(axis, keepdims=True)
     return _kept(dy, x, axis) * share.astype(x.dtype)
 
-operation("sum", lambda x, axis, keepdims: x.sum(axis, keepdims=keepdims),
-          lambda dy, y, x, axis, keepdims: broadcast_to(_kept(dy, x, axis), x.shape))
+operation("sum", total, lambda dy, y, x, axis, keepdims: broadcast_to(_kept(dy, x, axis), x.shape))
 operation("max", lambda x, axis, keepdims: x.max(axis, keepdims=keepdims), _max_vjp)
 
 # %% ../nbs/20_engine.ipynb #18e33ecb
 def _einsum_vjp(k, dy, y, *xs, spec):
-    "Swap the output with operand k; a letter that nobody else has was summed: spread it again"
+    "Swap the output with operand k; spread again what only this operand has, or others have as 1"
     ins, out = spec.split("->")
     rest, others = ins.split(","), [*xs]
     mine, shape = rest.pop(k), others.pop(k).shape
-    known = set(out).union(*rest)
-    part = "".join(c for c in mine if c in known)
+    part = "".join(c for c in mine if c in set(out).union(*rest))
     dx = einsum(",".join([out, *rest]) + "->" + part, dy, *others)
-    if part == mine: return dx
-    letters = mine.replace("...", "." * (len(shape) - len(mine) + 3))      # one for each axis
-    dx = unbroadcast(dx, tuple(n for c, n in zip(letters, shape) if c in known))
-    spread = tuple(n if c in known else 1 for c, n in zip(letters, shape))
-    return broadcast_to(dx.reshape(spread), shape)
+    if dx.shape == shape: return dx
+    known = dict(zip(part, dx.shape))
+    dx = dx.reshape(tuple(known.get(c, 1) for c in mine))
+    return broadcast_to(dx, tuple(n if m == 1 else m for n, m in zip(shape, dx.shape)))
 
 operation("einsum", lambda *xs, spec: xp.einsum(spec, *xs, optimize=True), each=_einsum_vjp)
 
 def einsum(spec: str, *xs: Operand) -> Result:
     "Sum of products, as NumPy's; `spec` needs -> and has no letter twice in one operand"
-    spec = spec.replace(" ", "")
-    ins, arrow, _ = spec.partition("->")
-    if not arrow or any(s.count(c) > 1 for s in ins.split(",") for c in s if c != "."):
-        raise ValueError("einsum needs a spec with -> and no letter twice in one operand, such as "
-                         f"'ij,jk->ik'; got {spec!r}")
-    return apply("einsum", *xs, spec=spec)
+    ins, arrow, out = spec.replace(" ", "").partition("->")
+    parts = ins.split(",")
+    twice = any(s.count(c) > 1 for s in parts for c in s if c != ".")
+    if twice or not arrow or len(parts) != len(xs):
+        raise ValueError("einsum needs a spec with ->, a part for each operand and no letter twice "
+                         f"in one operand, such as 'ij,jk->ik'; got {spec!r} for {len(xs)}")
+    dots = [x.ndim - len(s) + 3 if "." in s else 0 for s, x in zip(parts, xs)]
+    free = "".join(c for c in string.ascii_letters if c not in spec)[:max(dots)]
+    parts = [s.replace("...", free[len(free) - n:]) for s, n in zip(parts, dots)]
+    return apply("einsum", *xs, spec=",".join(parts) + "->" + out.replace("...", free))
 
 # %% ../nbs/20_engine.ipynb #32f05124
 class Creator:
@@ -199,7 +203,7 @@ class Creator:
         for k, x in enumerate(inputs):
             if isinstance(x, Tensor):
                 dx = OPERATIONS[self.operation][1](k)(dy, y, *xs, **self.options)
-                yield x, unbroadcast(dx, x.shape)
+                yield x, cast(unbroadcast(dx, x.shape), x.dtype)
 
 # %% ../nbs/20_engine.ipynb #4598c6dd
 def _sign(name) -> Any:
@@ -237,32 +241,26 @@ class ArrayMethods(Signs):
     "What NumPy's arrays have, under the same names; `real` is a constant array"
     data: Array
     shape, ndim, size, dtype, real = map(_of_data, ("shape", "ndim", "size", "dtype", "real"))
-
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Result:
         return apply("sum", self, axis=axis, keepdims=keepdims)
     def max(self, axis: Axis = None, keepdims: bool = False) -> Result:
         return apply("max", self, axis=axis, keepdims=keepdims)
-
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Result:
-        total = self.sum(axis, keepdims)
-        return total * (max(total.size, 1) / self.size)
-
+        sums = wide(self).sum(axis, keepdims)
+        share = max(sums.size, 1) / self.size if self.size else math.nan    # 0/0
+        return cast(sums * share, self.dtype)
     def var(self, axis: Axis = None, keepdims: bool = False) -> Result:
-        centred = self - self.mean(axis, keepdims=True)
-        return (centred * centred).mean(axis, keepdims)
-
-    def reshape(self, *shape: Any) -> Result:
-        return apply("reshape", self, shape=_tuple(shape))
-
+        centred = wide(self) - wide(self).mean(axis, keepdims=True)
+        return cast((centred * centred).mean(axis, keepdims), self.dtype)
+    def astype(self, dtype: Any) -> Result: return apply("astype", self, dtype=dtype)
+    def reshape(self, *shape: Any) -> Result: return apply("reshape", self, shape=_tuple(shape))
     def transpose(self, *axes: Any) -> Result:
         order = _tuple(axes) or tuple(range(self.ndim))[::-1]
         return apply("transpose", self, axes=tuple(a % self.ndim for a in order))
-
     def swapaxes(self, a: int, b: int) -> Result:
         axes = list(range(self.ndim))
         axes[a], axes[b] = axes[b], axes[a]
         return self.transpose(axes)
-
     @property
     def T(self) -> Result: return self.transpose()
 
@@ -286,6 +284,7 @@ class Tensor(ArrayMethods):
         return self.creator.generation if self.creator else 0
 
     def __len__(self): return len(self.data)
+    def __bool__(self): return bool(self.data)
     def __float__(self): return float(self.data.real)
     def __repr__(self): return f"Tensor({self.name + ', ' if self.name else ''}{self.data!r})"
 
@@ -321,6 +320,7 @@ def no_grad() -> Iterator[None]:
 
 def apply(name: str, *inputs: Any, **options: Any) -> Result:
     "Do the operation of this name in OPERATIONS, and record it if a Tensor is among the inputs"
+    inputs = tuple(xp.asarray(x) if isinstance(x, (list, tuple)) else x for x in inputs)
     y = OPERATIONS[name][0](*map(value, inputs), **options)
     if not any(isinstance(x, Tensor) for x in inputs): return y
     y = Tensor(y)
@@ -354,7 +354,7 @@ def _start(y, dy, create_graph):
             raise ValueError("a gradient is that of one number, and this tensor has the shape "
                              f"{y.shape}: reduce it first, or pass dy, a weight for each entry")
         dy = xp.ones_like(y.data)
-    if not isinstance(dy, Tensor): dy = xp.asarray(dy, dtype=y.dtype)
+    dy = cast(dy, y.dtype) if isinstance(dy, Tensor) else xp.asarray(dy, dtype=y.dtype)
     if dy.shape != y.shape:
         raise ValueError(f"dy needs the shape of the tensor, {y.shape}; got {dy.shape}")
     if not create_graph: return value(dy)
