@@ -7,13 +7,13 @@ __all__ = ['row_mean', 'LayerNorm', 'RMSNorm']
 
 # %% ../nbs/07_layernorm.ipynb #17f11c79
 from .backend import Array, xp
-from .module import Module, rows
+from .module import Module, rows, wide
 
 # %% ../nbs/07_layernorm.ipynb #4fd3b641
 def row_mean(*factors: Array) -> Array:
     "The mean over the last axis of the product of (..., C) factors, never written down: (..., 1)"
     total = xp.einsum(",".join(["...c"] * len(factors)) + "->...", *factors)
-    return total[..., None] * (1 / factors[0].shape[-1])  # (..., 1)
+    return total[..., None] * (1 / max(factors[0].shape[-1], 1))          # (..., 1)
 
 # %% ../nbs/07_layernorm.ipynb #87102d86
 class LayerNorm(Module):
@@ -23,6 +23,7 @@ class LayerNorm(Module):
         self.eps = eps
 
     def forward(self, x: Array) -> Array:                 # (..., C)
+        x = wide(x)
         n = x - row_mean(x)
         r = 1 / xp.sqrt(row_mean(n, n) + self.eps)        # (..., 1)
         n *= r                                            # zero mean, unit variance
@@ -51,6 +52,7 @@ class RMSNorm(Module):
         self.eps = eps
 
     def forward(self, x: Array) -> Array:                 # (..., C)
+        x = wide(x)
         r = 1 / xp.sqrt(row_mean(x, x) + self.eps)        # (..., 1)
         n = x * r                                         # unit root mean square
         self.save(n, r)

@@ -29,7 +29,7 @@ class Linear(Module):
         self.save(None if self.frozen else x)
         y = rows(x) @ self.W
         if self.bias: y += self.b
-        return y.reshape(*x.shape[:-1], -1)                  # (..., n_out)
+        return y.reshape(*x.shape[:-1], y.shape[-1])         # (..., n_out)
 
     def backward(self, dy: Array) -> Array:                  # (..., n_out)
         x, = self.saved()
