@@ -22,14 +22,14 @@ from .engine import (  # all of it: who has autograd has the engine
     OPERATIONS, ArrayMethods, Creator, Operand, Result, Taped, Tensor, apply, broadcast_to,
     concatenate, cos, einsum, erf, exp, grad, log, masked_fill, matmul, no_grad, operation, sin,
     split, sqrt, stack, tanh, tensors, value, walk, where)
-from .module import rows
+from .module import cast, rows, wide
 from .rope import angles
 from .transformer import GPT, GPTConfig, check_ids
 
 # %% ../nbs/21_autograd.ipynb #6def3ddd
 def relu(x: Operand) -> Result:
-    "max(x, 0), entry by entry"
-    return where(x.real > 0, x, 0)
+    "max(x, 0), entry by entry, and nan where x is nan"
+    return where(x.real <= 0, 0, x)
 
 def sigmoid(x: Operand) -> Result:
     "1 / (1 + exp(-x)), entry by entry"
@@ -54,22 +54,25 @@ def gelu_exact(x: Operand) -> Result:
 # %% ../nbs/21_autograd.ipynb #053c2238
 def softmax(x: Operand, axis: int = -1) -> Result:
     "exp(x) / sum(exp(x)) along an axis"
-    y = exp(x - x.real.max(axis, keepdims=True))     # it does not feel a shift: that is a constant
-    return y / y.sum(axis, keepdims=True)
+    z = wide(x)
+    y = exp(z - z.real.max(axis, keepdims=True))     # it does not feel a shift: that is a constant
+    return cast(y / y.sum(axis, keepdims=True), x.dtype)
 
 def log_softmax(x: Operand, axis: int = -1) -> Result:
     "The logarithm of softmax, without taking one of small numbers"
-    z = x - x.real.max(axis, keepdims=True)
-    return z - log(exp(z).sum(axis, keepdims=True))
+    z = wide(x) - x.real.max(axis, keepdims=True)
+    return cast(z - log(exp(z).sum(axis, keepdims=True)), x.dtype)
 
 def layer_norm(x: Operand, g: Operand, b: Operand, eps: float = 1e-5) -> Result:
     "g (x - mean) / std + b over the last axis: (..., C), and (C,) twice"
-    n = x - x.mean(-1, keepdims=True)
-    return g * (n / sqrt((n * n).mean(-1, keepdims=True) + eps)) + b
+    n = wide(x)
+    n = n - n.mean(-1, keepdims=True)
+    return g * cast(n / sqrt((n * n).mean(-1, keepdims=True) + eps), x.dtype) + b
 
 def rms_norm(x: Operand, g: Operand, eps: float = 1e-5) -> Result:
     "g x / rms(x) over the last axis: (..., C) and (C,)"
-    return g * (x / sqrt((x * x).mean(-1, keepdims=True) + eps))
+    n = wide(x)
+    return g * cast(n / sqrt((n * n).mean(-1, keepdims=True) + eps), x.dtype)
 
 # %% ../nbs/21_autograd.ipynb #11440540
 def linear(x: Operand, W: Operand, b: "Operand | None" = None) -> Result:
@@ -96,13 +99,17 @@ def rotate(x: Operand, cos: Array, sin: Array) -> Result:
 def attend(q: Operand, k: Operand, v: Operand, mask: Array | None = None) -> Result:
     """Attention: softmax(q k^T / sqrt(D)) v for (..., T, D) and (..., S, D) twice
 
-    The mask, booleans (T, S), says who may see whom: all of them, unless told. (..., T, D)."""
+    The mask, booleans (T, S), says who may see whom: all of them, unless told; who sees nobody gets
+    zeros. (..., T, D)."""
     s = q @ k.swapaxes(-1, -2) * (1 / math.sqrt(q.shape[-1]))
-    return softmax(s if mask is None else masked_fill(s, ~mask, -math.inf)) @ v
+    if mask is None: return softmax(s) @ v
+    seen: Any = mask.any(-1, keepdims=True)
+    y = softmax(masked_fill(s, seen & ~mask, -math.inf)) @ v
+    return y if seen.all() else where(seen, y, 0)
 
 def mse(y: Operand, target: Operand) -> Result:
     "Mean of (y - target)^2 over all entries, both of one shape"
-    d = y - target
+    d = wide(y) - wide(target)
     return (d * d).mean()
 
 # %% ../nbs/21_autograd.ipynb #f5f0be6d
@@ -133,7 +140,7 @@ def cross_entropy(logits: Operand, targets: Array, ignore_index: int = -1,
     t = targets.reshape(-1)
     kept = t != ignore_index
     n = count or max(int(kept.sum()), 1)
-    z = log_softmax(rows(logits))   # type: ignore[arg-type]  # as in linear
+    z = log_softmax(wide(rows(logits)))   # type: ignore[arg-type]  # as in linear
     picked = z[xp.arange(len(t)), xp.where(kept, t, 0)]
     return where(kept, -picked, 0).sum() * (1 / n)
 

@@ -22,7 +22,7 @@ def step_decay(step: int,             # steps taken so far: 0 for the first
                factor: float = 0.1    # from one stair to the next
                ) -> float:
     "The rate `lr`, times `factor` after each `every` steps; ValueError where `every` is below 1"
-    if not every >= 1: raise ValueError(f"every must be 1 or more, the steps of a stair; got {every}")
+    if not every >= 1: raise ValueError(f"every must be 1 or more: steps of a stair; got {every}")
     return lr * factor ** (step // every)
 
 # %% ../nbs/11_schedules.ipynb #d43e858e
