@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['FILES', 'MODEL', 'OPTIMIZER', 'TOKENIZER', 'TRAIN', 'PRETRAINED', 'FREE', 'sync', 'sync_names', 'aside', 'swap',
-           'recover', 'vacant', 'anew', 'find', 'holds_run', 'cast', 'others', 'check_place', 'write', 'save',
-           'run_state', 'fingerprint', 'read_info', 'read_arrays', 'model_config', 'load', 'base_of', 'check_whole',
-           'open_model', 'open_data', 'end_of', 'resume', 'check_run', 'settings', 'restore', 'stop_signals', 'summary',
-           'start_from']
+           'recover', 'vacant', 'anew', 'find', 'holds_run', 'cast', 'others', 'check_place', 'as_json', 'write',
+           'save', 'run_state', 'named', 'fingerprint', 'read_info', 'read_arrays', 'known', 'model_config', 'load',
+           'base_of', 'check_whole', 'open_model', 'open_data', 'end_of', 'resume', 'check_run', 'settings', 'restore',
+           'stop_signals', 'summary', 'start_from']
 
 # %% ../nbs/18_checkpoint.ipynb #80118bfb
 import hashlib
@@ -26,7 +26,7 @@ import numpy as np
 
 from .backend import Array
 from .bpe import Tokenizer, load_tokenizer
-from .builder import holds_tokens, is_short, open_texts, sha256
+from .builder import CORPORA, holds_tokens, is_short, open_texts, sha256
 from .corpus import end_id
 from .data import Dataset, load_text
 from .shards import open_dataset
@@ -37,13 +37,11 @@ from .transformer import GPT, GPTConfig
 FILES = "model.safetensors", "optimizer.safetensors", "tokenizer.json", "train.json"
 MODEL, OPTIMIZER, TOKENIZER, TRAIN = FILES
 
-
 def sync(folder: Path) -> None:
     "Have the disk itself hold every file of `folder`, and their names"
     for path in [*folder.iterdir()]:
         with open(path, "rb+") as file: os.fsync(file.fileno())
     sync_names(folder)
-
 
 def sync_names(folder: Path) -> None:
     "Have the disk itself hold the list of names in `folder`, where the system lets one ask for it"
@@ -58,7 +56,6 @@ def aside(folder: str | Path, tag: str) -> Path:   # 'new' or 'old'
     folder = Path(folder).resolve()
     return folder.with_name(f".{folder.name}.{tag}")
 
-
 def swap(new: Path, folder: Path) -> None:
     "Put `new` in the place of `folder`, by renaming only"
     old = aside(folder, "old")
@@ -66,7 +63,6 @@ def swap(new: Path, folder: Path) -> None:
     os.replace(new, folder)
     sync_names(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
-
 
 def recover(folder: Path) -> None:
     """Finish a swap that was interrupted
@@ -88,7 +84,6 @@ def vacant(folder: str | Path, mark: str) -> Path:
         raise ValueError(f"{folder} holds other things: choose a new name")
     return folder
 
-
 @contextmanager
 def anew(folder: Path) -> Iterator[Path]:
     "A new folder to write into, which takes the place of `folder` when all is on the disk"
@@ -102,7 +97,6 @@ def anew(folder: Path) -> Iterator[Path]:
 # %% ../nbs/18_checkpoint.ipynb #c0e0eac1
 PRETRAINED = "pretrained"      # a name for the model that comes with the package
 
-
 def find(folder: str | Path) -> Path:   # or PRETRAINED
     """The checkpoint that `folder` is, or that lies in it under the name `checkpoint`
 
@@ -114,7 +108,6 @@ def find(folder: str | Path) -> Path:   # or PRETRAINED
             if (there / TRAIN).is_file(): return there
     raise FileNotFoundError(f"no checkpoint in {folder}: a folder with {TRAIN} and {MODEL} is "
                             "needed, as `numpygpt train --out` writes it")
-
 
 def holds_run(folder: str | Path) -> bool:
     "There is a checkpoint in it, were it one that an interruption left under another name"
@@ -138,7 +131,6 @@ def others(folder: Path) -> list[Path]:
     if not folder.is_dir(): return []
     return sorted(p for p in folder.iterdir() if p.name not in FILES)
 
-
 def check_place(folder: Path) -> None:
     "Refuse a place that is not a checkpoint and not free: saving replaces all of it"
     if folder.exists() and not folder.is_dir():
@@ -149,6 +141,11 @@ def check_place(folder: Path) -> None:
                          f"such as {folder / 'checkpoint'}")
 
 # %% ../nbs/18_checkpoint.ipynb #9b1e40a7
+def as_json(info: dict[str, Any]) -> str:
+    "What train.json holds, with NumPy's numbers as Python's and paths as text"
+    plain = lambda v: v.item() if isinstance(v, np.generic) else os.fspath(v)
+    return json.dumps(info, indent=1, default=plain)
+
 def write(new: Path, model: GPT, tokenizer: Tokenizer | None, run: Run | None,
           dtype: str = "f4", **about: Any) -> None:
     "All files of a checkpoint, in a folder made for them, down to the disk"
@@ -161,8 +158,8 @@ def write(new: Path, model: GPT, tokenizer: Tokenizer | None, run: Run | None,
     if run: save_file(run.optimizer.state_dict(), new / OPTIMIZER)
     digests = {name: sha256(new / name) for name in (MODEL, OPTIMIZER) if (new / name).exists()}
     info = {"model": asdict(model.config), "sha256": digests}
-    info |= (run_state(run) if run else {}) | about
-    (new / TRAIN).write_text(json.dumps(info, indent=1), encoding="utf-8")
+    if run: info |= run_state(run) | {"at": run.source and os.path.abspath(run.source)}
+    (new / TRAIN).write_text(as_json(info | about), encoding="utf-8")
     sync(new)
 
 # %% ../nbs/18_checkpoint.ipynb #324578d3
@@ -192,6 +189,10 @@ def run_state(run: Run) -> dict[str, Any]:
             "source": run.source, "data": fingerprint(run.dataset),
             **({"base": run.base} if run.base else {})}
 
+def named(info: dict[str, Any]) -> str | None:
+    "By which name a run's text is found: where it lay, else as it was given"
+    at, given = info.get("at"), info["source"]               # at: not there in older ones
+    return at if at and given not in CORPORA and os.path.exists(at) else given
 
 def fingerprint(dataset: Dataset) -> str:
     "A short digest of the tokens, 16 hexadecimal digits: the same data gives the same one"
@@ -205,11 +206,14 @@ def fingerprint(dataset: Dataset) -> str:
 # %% ../nbs/18_checkpoint.ipynb #c7f668a4
 def read_info(folder: Path) -> dict[str, Any]:
     "The settings in train.json; ValueError where it is damaged"
-    try: return json.loads((folder / TRAIN).read_text(encoding="utf-8"))
-    except ValueError as e:
+    try:
+        info = json.loads((folder / TRAIN).read_text(encoding="utf-8"))
+        if not isinstance(info, dict) or "folder" not in info.get("base", "folder"):
+            raise ValueError("it lacks settings")
+    except (ValueError, TypeError) as e:
         raise ValueError(f"{folder / TRAIN} is damaged ({e}): the checkpoint cannot be read, "
                          "use an earlier copy") from None
-
+    return info
 
 def read_arrays(path: Path, info: dict[str, Any] | None = None) -> dict[str, Array]:
     """Arrays by name from a safetensors file; with what train.json holds, its digest is compared
@@ -232,12 +236,18 @@ def read_arrays(path: Path, info: dict[str, Any] | None = None) -> dict[str, Arr
     return arrays
 
 # %% ../nbs/18_checkpoint.ipynb #4d7702ce
+@contextmanager
+def known(what: str) -> Iterator[None]:
+    "A ValueError where train.json lacks something, or holds it in another form"
+    try: yield
+    except (AttributeError, LookupError, TypeError, ValueError) as e:
+        raise ValueError(f"{TRAIN} describes no {what} that this version knows ({e!r}): "
+                         "read it with the version that wrote it") from e
+
 def model_config(info: dict[str, Any]) -> GPTConfig:
     "The GPTConfig in what train.json holds; ValueError where this version knows no such model"
-    try: return GPTConfig(**{**info["model"], "dropout_at": tuple(info["model"]["dropout_at"])})
-    except (KeyError, TypeError) as e:
-        raise ValueError(f"{TRAIN} describes no model that this version knows ({e!r}): "
-                         "read it with the version that wrote it") from None
+    with known("model"): config = GPTConfig(**info["model"])
+    return config
 
 # %% ../nbs/18_checkpoint.ipynb #84b4bf31
 def load(folder: str | Path = PRETRAINED) -> tuple[GPT, Tokenizer | None]:
@@ -252,18 +262,15 @@ def load(folder: str | Path = PRETRAINED) -> tuple[GPT, Tokenizer | None]:
     model.eval()
     return model, load_tokenizer(folder / TOKENIZER) if (folder / TOKENIZER).exists() else None
 
-
 def base_of(folder: str | Path) -> dict[str, Any]:
     "What a run says of the weights that it began with; {} for one that began with none"
     return read_info(find(folder)).get("base", {}) if holds_run(folder) else {}
-
 
 def check_whole(folder: Path, info: dict[str, Any]) -> None:
     "A ValueError for a run whose frozen weights lie elsewhere"
     if base := info.get("base"):
         raise ValueError(f"{folder} began with the weights in {base['folder']}: open it with "
                          "numpygpt.load, or numpygpt.resume")
-
 
 def open_model(folder: str | Path) -> tuple[GPT, Tokenizer]:
     "(model, tokenizer) as from `load`; ValueError where the tokenizer is missing"
@@ -287,7 +294,6 @@ def open_data(source: str | None, tokenizer: Tokenizer | Callable[[str], Tokeniz
     made = tokenizer if isinstance(tokenizer, Tokenizer) else tokenizer(text)
     return Dataset.from_text(text, made)
 
-
 def end_of(folder: str | Path) -> tuple[int, ...]:
     "The id that stood between documents where a run was trained, (id,); () where there was none"
     if not holds_run(folder) or not (find(folder) / TOKENIZER).is_file(): return ()
@@ -297,7 +303,8 @@ def end_of(folder: str | Path) -> tuple[int, ...]:
 # %% ../nbs/18_checkpoint.ipynb #301bc7a8
 def resume(folder: str | Path,
            dataset: Dataset | None = None,       # the text's own unless given
-           steps: int | None = None) -> Run:     # a new goal
+           steps: int | None = None,             # a new goal
+           source: str | None = None) -> Run:    # where the text lies now
     """The run as it was when it was saved
 
     What follows is the same, bit for bit, as without the stop. ValueError where text or files are
@@ -305,47 +312,54 @@ def resume(folder: str | Path,
     folder = find(folder)
     check_whole(folder, info := read_info(folder))
     check_run(folder, info)
-    dataset = dataset or open_data(info["source"], load_tokenizer(folder / TOKENIZER))
-    run = Run(model_config(info), settings(info, steps), dataset, info["source"])
+    source, config = source or named(info), settings(info, steps)
+    dataset = dataset or open_data(source, load_tokenizer(folder / TOKENIZER))
+    run = Run(model_config(info), config, dataset, source)
     restore(run, folder, info)
     return run
 
-
 def check_run(folder: Path, info: dict[str, Any]) -> None:
     "A ValueError where a model was saved without its run"
-    if "loader" not in info:
+    if not (isinstance(info.get("index"), int) and {"train", "loader", "source"} <= info.keys()):
         raise ValueError(f"{folder} holds a model without its training state: "
                          "it can be sampled, not resumed")
 
-
 def settings(info: dict[str, Any], steps: int | None = None) -> TrainConfig:
-    "The TrainConfig in what train.json holds, with a new goal if told"
-    return TrainConfig(**{**info["train"], **({"steps": steps} if steps else {})})
+    "The TrainConfig in what train.json holds, with a new goal if told; ValueError for one passed"
+    with known("training"): config = TrainConfig(**info["train"])
+    if steps is None: return config
+    if steps < (done := info["index"]):
+        raise ValueError(f"the run has made {done} steps, and steps counts from its beginning: "
+                         f"ask for more than {done}, got {steps}")
+    return replace(config, steps=steps)
 
 # %% ../nbs/18_checkpoint.ipynb #301bc7a9
 def restore(run: Run, folder: Path, info: dict[str, Any]) -> None:
     "Put a run, made anew, where it was when `folder` was saved; ValueError where it is another"
-    if fingerprint(run.dataset) != info["data"]:
+    if fingerprint(run.dataset) != info.get("data"):
         raise ValueError(f"the text {info['source']!r} is not the one that this run was trained "
-                         "on: restore it, or start a new run")
+                         "on, or was split otherwise: restore it, or start a new run")
     run.model.load_state_dict(read_arrays(folder / MODEL, info), frozen=not run.base)
     run.optimizer.load_state_dict(read_arrays(folder / OPTIMIZER, info))
-    run.loader.load_state_dict(info["loader"])
-    run.dropout_rng.bit_generator.state = info["generators"]["dropout"]
-    run.sample_rng.bit_generator.state = info["generators"]["sample"]
-    run.index, run.val_losses = info["index"], [tuple(v) for v in info["val_losses"]]
-    if ready := info.get("ready"): run.ready = Step(**ready)
+    with known("run"):
+        run.loader.load_state_dict(info["loader"])
+        run.dropout_rng.bit_generator.state = info["generators"]["dropout"]
+        run.sample_rng.bit_generator.state = info["generators"]["sample"]
+        run.index, run.val_losses = info["index"], [tuple(v) for v in info["val_losses"]]
+        run.ready = Step(**info["ready"]) if info.get("ready") else None
 
 # %% ../nbs/18_checkpoint.ipynb #6c2f90d8
 @contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    "Yields a list that fills when Ctrl-C or SIGTERM comes; a second one interrupts at once"
+    "Yields a list that fills at Ctrl-C, SIGTERM or a closing terminal; a second Ctrl-C interrupts"
     came: list[int] = []
-
+    closed = getattr(signal, "SIGHUP", None)                 # may come twice; Windows has none
     def handler(number: int, frame: Any) -> None:
-        if came: raise KeyboardInterrupt
+        if came and number != closed: raise KeyboardInterrupt
         came.append(number)
-    before = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
+    heard = [signal.SIGINT, signal.SIGTERM]
+    if closed and signal.getsignal(closed) != signal.SIG_IGN: heard.append(closed)      # nohup
+    before = {s: signal.signal(s, handler) for s in heard}
     try: yield came
     finally:
         for s, old in before.items(): signal.signal(s, old)
@@ -368,7 +382,6 @@ def summary(folder: str | Path, opened: Callable[[Path], tuple[GPT, Any]] = load
 
 # %% ../nbs/18_checkpoint.ipynb #d90b7c3e
 FREE = "dropout", "dropout_at", "recompute"     # of a GPTConfig: no part in the weights' shape
-
 
 def start_from(folder: str | Path, source: str | None, config: TrainConfig, **asked: Any) -> Run:
     """A run on another text, with weights, shape and tokenizer of a checkpoint, and all else new

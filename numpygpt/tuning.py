@@ -20,8 +20,8 @@ from . import checkpoint, hub
 from .bpe import Tokenizer, load_tokenizer
 from .chat import Message, Script
 from .checkpoint import (
-    FREE, MODEL, PRETRAINED, TOKENIZER, check_run, find, model_config, open_data, read_arrays,
-    read_info, restore, settings)
+    FREE, MODEL, PRETRAINED, TOKENIZER, check_run, find, model_config, named, open_data,
+    read_arrays, read_info, restore, settings)
 from .data import Arrays, Dataset
 from .lora import lora, merge
 from .module import Blank
@@ -239,17 +239,18 @@ def opened(folder: str | Path, context: int | None = None) -> tuple[GPT, Tokeniz
 
 # %% ../nbs/tuning.ipynb #3b00000e
 def resume(folder: str | Path, dataset: Dataset | None = None, steps: int | None = None,
-           script: Speaks | None = None) -> Run:
+           script: Speaks | None = None, source: str | None = None) -> Run:
     """Any run as it was when it was saved, a tuned one or one from nothing: as checkpoint.resume
 
     One on conversations takes its script from the folder that it began with, unless given."""
     folder = find(folder)
     info = read_info(folder)
-    if "base" not in info: return checkpoint.resume(folder, dataset, steps)
+    if "base" not in info: return checkpoint.resume(folder, dataset, steps, source)
     check_run(folder, info)
     config, (model, tokenizer) = settings(info, steps), model_of(folder, info)
     if info["base"]["chat"]: script = script or Script.read(info["base"]["folder"], tokenizer)
-    if dataset is None: dataset = open_any(info["source"], tokenizer, config.length, script)
-    run = Run(model.config, config, dataset, info["source"], model=model, base=info["base"])
+    source = source or str(named(info))
+    if dataset is None: dataset = open_any(source, tokenizer, config.length, script)
+    run = Run(model.config, config, dataset, source, model=model, base=info["base"])
     restore(run, folder, info)
     return run
