@@ -1,6 +1,10 @@
 """Attention in blocks: the plain version's numbers, certified, without an array of T times S;
 and texts of one window that do not see each other"""
+import re
+import subprocess
+import sys
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +18,7 @@ from numpygpt.losses import cross_entropy
 from numpygpt.module import Flat
 from numpygpt.replicas import Replicas
 from numpygpt.rope import angles
-from numpygpt.tiling import InBlocks
+from numpygpt.tiling import InBlocks, apart as kept_apart
 from numpygpt.generate import beam_search
 from numpygpt.shards import document_mask, positions, segments
 from numpygpt.transformer import GPT, POSITIONS, GPTConfig, attention_maps, text_starts
@@ -253,3 +257,28 @@ def test_maps_of_long_texts():
 def test_an_end_that_is_no_token(more):
     with pytest.raises(ValueError, match="text_end must be an id from 0 to 10"):
         GPTConfig(vocab_size=11, **more)
+
+
+def test_the_end_is_that_of_the_tokenizer():
+    c = GPTConfig(vocab_size=11)
+    assert kept_apart(c, SimpleNamespace(special={"<|endoftext|>": 3})).text_end == 3
+    with pytest.raises(ValueError, match="this tokenizer has none"):
+        kept_apart(c, SimpleNamespace(index={}))
+
+
+def test_the_command_line_keeps_texts_apart(tmp_path):
+    def run(*words):
+        done = subprocess.run([sys.executable, "-m", "numpygpt", *words], cwd=tmp_path,
+                              capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+    (tmp_path / "texts").mkdir()
+    for i in range(6):
+        (tmp_path / "texts" / f"{i}.txt").write_text(f"text {i} says {i} again\n" * 99)
+    assert run("data", "texts", "--out", "tokens")[0] == 0
+    small = "--sample", "0", "--workers", "1", "--texts-apart"
+    code, said = run("train", "--data", "tokens", "--steps", "2", "--out", "run", *small)
+    assert code == 0, said
+    info = (tmp_path / "run" / "checkpoint" / "train.json").read_text()
+    assert re.search(r'"text_end": \d+', info)
+    code, said = run("train", "--data", "texts/1.txt", "--steps", "2", *small)
+    assert code and "this tokenizer has none" in said
