@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['JOBS', 'SIDES', 'LITTLE', 'SHORT', 'ROWS', 'serve', 'Crew', 'make_tokenizer', 'put', 'Shelf', 'differences', 'begun',
-           'sha256', 'bar', 'keeping', 'cores', 'spooled', 'build', 'encode', 'summary', 'holds_tokens', 'is_short',
+           'sha256', 'bar', 'keeping', 'spooled', 'build', 'encode', 'summary', 'holds_tokens', 'is_short',
            'open_texts']
 
 # %% ../nbs/builder.ipynb #68165362
@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, suppress, nullcontext
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
@@ -30,6 +30,7 @@ from typing import Any
 # %% ../nbs/builder.ipynb #68165363
 import numpy as np
 
+from .backend import usable_cores
 from .bpe import (
     PATTERN, BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, load_tokenizer)
 from .corpus import (
@@ -253,18 +254,14 @@ def keeping(folder: Path) -> Iterator[None]:
 LITTLE = 1 << 23    # bytes: for fewer, other processes take longer to start than they save
 
 
-def cores() -> int:
-    "How many this process may use"
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def spooled(names: Iterable[str], folder: Path) -> list[str]:
-    "The names, with standard input's contents in a file"
-    def file() -> str:
-        path = folder / "stdin.txt"
-        with open(path, "wb") as f: shutil.copyfileobj(sys.stdin.buffer, f)
-        return str(path)
-    return [file() if name == "-" else name for name in names]
+    "The names, with the contents of standard input, and of pipes such as <(...), in files"
+    pipes: dict[str, str] = {}
+    for name in (n for n in names if n == "-" or Path(n).is_fifo()):
+        pipes[name] = str(folder / f"stdin{len(pipes) or ''}.txt")
+        source: Any = nullcontext(sys.stdin.buffer) if name == "-" else open(name, "rb")
+        with source as pipe, open(pipes[name], "wb") as f: shutil.copyfileobj(pipe, f)
+    return [pipes.get(name, name) for name in names]
 
 # %% ../nbs/builder.ipynb #efad48f1
 def build(names: Sequence[str | Path], out: str | Path, s: Settings = Settings(),
@@ -286,14 +283,14 @@ def build(names: Sequence[str | Path], out: str | Path, s: Settings = Settings()
         except BaseException:
             if fresh and not any(folder.iterdir()): folder.rmdir()
             raise
-    (folder / "stdin.txt").unlink(missing_ok=True)
+    for path in folder.glob("stdin*.txt"): path.unlink()
     return index
 
 # %% ../nbs/builder.ipynb #efad48f2
 def _build(found: Survey, folder: Path, s: Settings, tokenizer: Tokenizer | None, workers: int,
            progress: bool, size: int) -> dict[str, Any]:
     split, total = Split(found, s), sum(source["bytes"] for source in found.sources)
-    if (workers := workers or (cores() if total > LITTLE else 1)) < 2: workers = 0   # done here
+    if (workers := workers or (usable_cores() if total > LITTLE else 1)) < 2: workers = 0   # done here
     new: dict[str, Any] = {"settings": asdict(s), "sources": found.sources}
     if tokenizer:
         made = json.dumps(tokenizer._to_json(), indent=1).encode()

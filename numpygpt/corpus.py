@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['END', 'UNITS', 'TRAIN', 'VAL', 'GONE', 'PIECE', 'ROOM', 'end_id', 'Recipe', 'Settings', 'Seen', 'code_points',
-           'letters', 'Survey', 'survey', 'Split', 'halved', 'stream', 'batches', 'Table', 'Count', 'Chars', 'Words',
-           'by_spaces', 'Stretches', 'token_type', 'Encode']
+           'letters', 'Survey', 'survey', 'Split', 'halved', 'stream', 'batches', 'Table', 'for_ascii', 'cut_all',
+           'Count', 'Chars', 'Words', 'by_spaces', 'Stretches', 'token_type', 'Encode']
 
 # %% ../nbs/corpus.ipynb #b8754fb6
 import hashlib
@@ -13,8 +13,10 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Literal
 from zlib import crc32
 
@@ -24,7 +26,7 @@ from .bpe import PATTERN, BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer,
 from .data import _token_type, split_text
 from .prefixes import Prefixes, encode_words
 from .shards import held_out
-from .texts import Cuts, NotText, Part, cut_all, documents, pieces, spaced, spaces
+from .texts import _TOKEN, Cuts, NotText, Part, documents, pieces, spaced, spaces
 
 # %% ../nbs/corpus.ipynb #1b144eb6
 END = "<|endoftext|>"
@@ -260,6 +262,29 @@ class Table:
             self.size -= 32 + len(word.encode())
             most = self.counts.pop(word)
         self.lost += most
+
+# %% ../nbs/corpus.ipynb #b271d2c8
+@lru_cache
+def for_ascii(pattern: str) -> Any:
+    "A split pattern, compiled for texts that are ASCII: by `re` where it can be said there"
+    import regex
+
+    def spelled(m: re.Match[str]) -> str:
+        if m.lastgroup != "atom" or len(m[0]) == 1: return m[0]
+        few = regex.findall(m[0], "".join(map(chr, range(128))))
+        return "[%s]" % (re.escape("".join(few)) or r"^\0-\U0010ffff")
+    if "(?i" not in pattern:
+        with suppress(re.error): return re.compile(_TOKEN.sub(spelled, pattern))
+    return regex.compile(pattern)
+
+
+def cut_all(found: Iterable[str], pattern: str = PATTERN) -> dict[str, list[str]]:
+    "The pre-tokens of each of these texts"
+    plain = for_ascii(pattern).findall
+    rows = {s: plain(s) if s.isascii() else pre_tokens(s, pattern) for s in found}
+    if sum(map(len, chain.from_iterable(rows.values()))) < sum(map(len, rows)):
+        for s in rows: pre_tokens(s, pattern)                # an error that says why
+    return rows
 
 # %% ../nbs/corpus.ipynb #b271d2c9
 class Count:

@@ -14,7 +14,7 @@ import hashlib
 import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import permutations
 from math import log2
@@ -326,6 +326,7 @@ class DataLoader:
         self.batches = self.items // batch_size if drop_last else -(-self.items // batch_size)
         self.setting: dict[str, Any] = dict(seed=seed, batch_size=batch_size, shuffle=shuffle,
                                             drop_last=drop_last, length=n, stride=stride)
+        self.read: Callable[[Any], Any] = data.__getitem__
         self.epoch, self.batch, self._order = 0, 0, (-1, np.zeros(0, np.int64))
         if self.batches == 0:
             raise ValueError(f"an epoch has {self.items} items, fewer than one batch of "
@@ -343,7 +344,7 @@ class DataLoader:
     def next(self) -> tuple[np.ndarray, np.ndarray]:
         "The next batch (x, y), into the next epoch where one ends"
         at = self.batch * self.batch_size
-        x, y = self.data[self.order(self.epoch)[at:at + self.batch_size]]
+        x, y = self.read(self.order(self.epoch)[at:at + self.batch_size])
         self.batch += 1
         if self.batch == len(self): self.epoch, self.batch = self.epoch + 1, 0
         return x, y

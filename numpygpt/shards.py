@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['INDEX', 'LARGE', 'RUN', 'Shards', 'ShardedDataset', 'read_index', 'open_dataset', 'Permutation', 'Order',
-           'ShardLoader', 'new_loader', 'digest', 'held_out', 'runs', 'overlap', 'segments', 'positions',
-           'document_mask']
+           'ShardLoader', 'new_loader', 'Later', 'later', 'digest', 'held_out', 'runs', 'overlap', 'segments',
+           'positions', 'document_mask']
 
 # %% ../nbs/15_shards.ipynb #591f5cd8
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +167,28 @@ def new_loader(data: Windows | Arrays, batch_size: int, seed: int) -> ShardLoade
     tokens = getattr(data, "tokens", ())
     large = isinstance(tokens, Shards) or len(tokens) >= LARGE
     return ShardLoader(data, batch_size, seed=seed, cipher=large)
+
+# %% ../nbs/15_shards.ipynb #d05c9941
+@dataclass
+class Later:
+    "Rows of a batch, (B, T), that are read where they are needed; later[a:b] are some of them"
+    data: Windows
+    at: np.ndarray      # where each begins, (B,)
+    side: int           # 0: tokens, 1: targets, all of which count
+
+    @property
+    def size(self) -> int: return len(self.at) * self.data.context
+    def __len__(self) -> int: return len(self.at)
+    def __getitem__(self, rows: slice) -> "Later": return replace(self, at=self.at[rows])
+    def __reduce__(self) -> Any: return np.asarray, (np.asarray(self),)
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.asarray(self.data[self.at][self.side], dtype)
+
+
+def later(data: Windows | Arrays) -> Callable[[Any], Any]:
+    "For `loader.read`: batches that are read later; what is no row of tokens is read at once"
+    if not isinstance(data, Windows): return data.__getitem__
+    return lambda at: (Later(data, at, 0), Later(data, at, 1))
 
 # %% ../nbs/15_shards.ipynb #a10e394d
 def digest(document: str) -> int:

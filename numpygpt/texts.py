@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['PLAIN', 'PACKED', 'SUFFIXES', 'CORPORA', 'Part', 'Parts', 'LONGEST', 'NO_CUT', 'sources', 'opened', 'blocks',
-           'NotText', 'texts', 'documents', 'Glushkov', 'Cuts', 'cuts_of', 'pieces', 'spaces', 'spaced', 'stretches',
-           'cut_all']
+           'NotText', 'texts', 'documents', 'Glushkov', 'Cuts', 'cuts_of', 'pieces', 'spaces', 'spaced', 'stretches']
 
 # %% ../nbs/14_texts.ipynb #3da8a996
 import codecs
@@ -21,7 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .bpe import PATTERN, BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, pre_tokens
+from .bpe import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, pre_tokens
 from .data import load_text
 
 # %% ../nbs/14_texts.ipynb #a498733b
@@ -384,18 +383,3 @@ def stretches(text: str, cuts: Cuts) -> list[str]:
     "The text cut at every place where it is safe"
     at = [0, *(p for p in range(1, len(text)) if cuts(text[p - 1], text[p])), len(text)]
     return [text[a:b] for a, b in zip(at, at[1:])]
-
-# %% ../nbs/14_texts.ipynb #a1c943fc
-_INNER = re.compile(rf"[^\S{_ODD}].*\S", re.S)
-
-
-def cut_all(found: Iterable[str], pattern: str = PATTERN) -> dict[str, list[str]]:
-    """The pre-tokens of each stretch from `spaces`, for a pattern that is `spaced`
-
-    Those that begin with a space and end with none are safe side by side, and cut as one text."""
-    inner = [s for s in found if _INNER.fullmatch(s)]
-    words = pre_tokens("".join(inner), pattern)
-    cut, ends = (np.cumsum([0, *map(len, some)]) for some in (words, inner))
-    at = np.searchsorted(cut, ends).tolist()                 # where each stretch begins in `words`
-    rows = {s: words[a:b] for s, a, b in zip(inner, at, at[1:])}
-    return rows | {s: pre_tokens(s, pattern) for s in found if s not in rows}

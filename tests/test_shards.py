@@ -1,5 +1,6 @@
 "Shards as one row, an order without a list, sides that do not leak, documents in a window"
 import json
+import pickle
 import time
 
 import numpy as np
@@ -8,9 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpygpt.bpe import CharTokenizer
-from numpygpt.data import DataLoader, Dataset, Windows, write_tokens
+from numpygpt.data import Arrays, DataLoader, Dataset, Windows, write_tokens
+from numpygpt.module import Flat
+from numpygpt.ranks import Ranks, Rehearsal
 from numpygpt.shards import (INDEX, Permutation, ShardLoader, Shards, digest, document_mask,
-                             held_out, new_loader, open_dataset, overlap, positions, segments)
+                             held_out, later, new_loader, open_dataset, overlap, positions, segments)
+from numpygpt.transformer import GPT, GPTConfig
 
 
 @settings(max_examples=50, deadline=None)
@@ -135,3 +139,55 @@ def test_documents_see_themselves_and_what_came_before(ids):
         start = max((j + 1 for j in range(t) if ids[j] == 0), default=0)
         assert mask[t].tolist() == [start <= j <= t for j in range(len(ids))]
         assert place[t] == t - start
+
+
+class Counted(Windows):
+    "Windows that note where the rows begin that are read"
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.seen = []
+
+    def __getitem__(self, starts):
+        self.seen += np.ravel(starts).tolist()
+        return super().__getitem__(starts)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_a_rank_reads_its_own_rows_and_trains_to_the_same_bits(ranks):
+    "A row is read twice, for the tokens and for the targets"
+    tokens = Shards(np.split(np.random.default_rng(0).integers(0, 11, 900).astype("u2"), [333]))
+
+    def train(comm, reading):
+        model = GPT(GPTConfig(vocab_size=11, context=6, n_layer=1, n_embd=8, n_head=2, dropout=0.1),
+                    np.random.default_rng(1), np.random.default_rng(2))
+        flat, losses, batches = Flat(model), [], []
+        loader = new_loader(Counted(tokens, 6), 8, seed=3)
+        if reading: loader.read = reading(loader.data)
+        with Ranks(model, flat, 1, "thread", comm) as team:
+            for _ in range(3):
+                batches += loader.order(0)[loader.batch * 8:][:8].tolist()
+                flat.zero_grad()
+                losses.append(float(team.accumulate(*loader.next())))
+                flat.w -= flat.dw
+        return losses, flat.w.tobytes(), loader.data.seen, batches
+    at_once = Rehearsal(ranks).run(lambda comm: train(comm, None))
+    as_needed = Rehearsal(ranks).run(lambda comm: train(comm, later))
+    assert [each[:2] for each in as_needed] == [each[:2] for each in at_once]
+    batches = as_needed[0][3]
+    assert all(seen == batches for _, _, seen, _ in at_once)
+    assert sorted(sum((seen for _, _, seen, _ in as_needed), [])) == sorted(2 * batches)
+    assert len(batches) == 24 and all(len(each[2]) < 48 for each in as_needed) == (ranks > 1)
+
+
+def test_rows_that_are_read_later_are_those_of_the_batch():
+    make = lambda: new_loader(Counted(np.arange(999, dtype="u2"), 5), 6, seed=1)
+    loader, plain = make(), make()
+    loader.read = later(loader.data)
+    (x, y), (whole, targets) = loader.next(), plain.next()
+    assert not loader.data.seen and (len(x), x.size) == (6, whole.size)
+    sent = pickle.dumps([x[2:4], y[2:4]])
+    assert len(loader.data.seen) == 4 and len(sent) < 999
+    assert all((a == b[2:4]).all() for a, b in zip(pickle.loads(sent), (whole, targets)))
+    assert (np.asarray(y) == targets).all() and loader.state_dict() == plain.state_dict()
+    pairs = Arrays(np.eye(3), np.arange(3))
+    assert later(pairs)(np.array([1]))[1].tolist() == [1]
