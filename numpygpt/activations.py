@@ -13,21 +13,20 @@ import math
 import numpy as np
 
 from .backend import FLOAT, Array, get_device, xp
-from .module import Module
+from .module import Module, wide
 
 # %% ../nbs/04_activations.ipynb #5a00edc2
 def relu(x: Array) -> Array:
-    "The larger of x and 0, entry by entry; any shape"
-    return x * (x.real > 0)
+    "The larger of x and 0, entry by entry, and nan where x is nan; any shape"
+    return x.clip(0, math.inf) if x.dtype.kind == "f" else x * (x.real > 0)
 
 def relu_and_slope(x: Array) -> tuple[Array, Array]:
-    "relu(x), and its slope as booleans, True where x > 0, False at the kink too; both in x's shape"
-    on = x.real > 0
-    return x * on, on
+    "relu(x), and its slope as booleans, False where x <= 0, the kink included; both in x's shape"
+    return relu(x), ~(x.real <= 0)
 
 def relu_bwd(dy: Array, x: Array) -> Array:
-    "dy where x > 0, and 0 elsewhere, the kink included; dy as x"
-    return dy * (x.real > 0)
+    "dy, but 0 where x <= 0, the kink included; dy as x"
+    return dy * ~(x.real <= 0)
 
 # %% ../nbs/04_activations.ipynb #b7cfa88d
 def sigmoid(x: Array) -> Array:
@@ -162,11 +161,11 @@ def softmax(x: Array, axis: int = -1, out: Array | None = None) -> Array:
     The result goes into `out`, if given: `out=x` works in place."""
     y = xp.subtract(x, x.real.max(axis, keepdims=True), out=out)
     xp.exp(y, out=y)
-    y /= y.sum(axis, keepdims=True)
+    y /= wide(y).sum(axis, keepdims=True)
     return y
 
 def softmax_bwd(dy: Array, y: Array, axis: int = -1) -> Array:
     "y (dy - <dy, y>) along `axis`, from the output y; dy as y"
     dx = dy * y
-    dx -= y * dx.sum(axis, keepdims=True)
+    dx -= y * wide(dx).sum(axis, keepdims=True)
     return dx

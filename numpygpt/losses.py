@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from .backend import Array, get_device, xp
-from .module import Module, rows
+from .module import Module, cast, rows, wide
 
 # %% ../nbs/05_losses.ipynb #ae7e4812
 def _kept(t, V, ignore_index):   # (N,) integers
@@ -31,7 +31,7 @@ def cross_entropy(logits: Array,             # (..., V)
 
     The mean is over the targets that are not ignored; a part of a batch is divided by the `count`
     of the whole. ValueError where shapes do not fit or a target is no token id."""
-    x, t = rows(logits), targets.reshape(-1)                 # (N, V), (N)
+    x, t = wide(rows(logits)), targets.reshape(-1)           # (N, V), (N)
     if len(t) != len(x):
         raise ValueError(f"targets must have the shape {logits.shape[:-1]}, one id for each row "
                          f"of logits; got {targets.shape}")
@@ -46,22 +46,22 @@ def cross_entropy(logits: Array,             # (..., V)
     share = xp.where(kept, p.dtype.type(1 / n), 0)           # of each target in the mean
     p *= share[:, None] / s                                  # softmax / n
     p[at] -= share                                           # less one-hot / n
-    return loss, p.reshape(logits.shape)
+    return loss, cast(p, logits.dtype).reshape(logits.shape)
 
 # %% ../nbs/05_losses.ipynb #8ecbe510
 def mse(y: Array, target: Array) -> tuple[Any, Array]:
     "Mean of (y - target)^2 over all entries, a scalar, and its gradient, as y; both of one shape"
-    d = y - target
-    return (d * d).mean(), d * (2 / d.size)
+    d = wide(y) - wide(target)
+    return (d * d).mean(), cast(d * (2 / max(d.size, 1)), y.dtype)
 
 
 def mae(y: Array, target: Array) -> tuple[Any, Array]:
     """Mean of |y - target| over all entries, a scalar, and its gradient, as y; both of one shape
 
     At the kink the gradient is 0."""
-    d = y - target
+    d = wide(y) - wide(target)
     sign = xp.sign(d.real)
-    return (d * sign).mean(), (sign * (1 / d.size)).astype(d.dtype)
+    return (d * sign).mean(), (sign * (1 / max(d.size, 1))).astype(y.dtype)
 
 # %% ../nbs/05_losses.ipynb #05b10c02
 LOGITS, NEAR = 1 << 23, 1 << 16      # numbers: of the logits made at once; of those in a cache
