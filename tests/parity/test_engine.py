@@ -49,6 +49,11 @@ CASES = {
     "index, negative": (*both(lambda a: a[[0, -1, 2]]), draw(3, 4)),
     "index, pairs": (*both(lambda a: a[[0, 1, 0], [2, 2, 2]]), draw(4, 3)),
     "index, mask": (lambda a: a[KEEP], lambda a: a[T(KEEP)], draw(5, 7)),
+    "index, a tuple in a tuple": (lambda a: a[:, (0, 0, 1)], lambda a: a[:, [0, 0, 1]], draw(2, 3)),
+    "index, a range": (lambda a: a[range(2)], lambda a: a[:2], draw(3, 4)),
+    "index, nested": (lambda a: a[[[0, 0], [1, 1]]], lambda a: a[T([[0, 0], [1, 1]])], draw(2, 3)),
+    "index, booleans": (*both(lambda a: a[:, [True, False, True]]), draw(2, 3)),
+    "index, small ids": (lambda a: a[IDS.astype("u1")], lambda a: a[T(IDS)], draw(256, 3)),
     "sum": (*both(lambda a: a.sum()), A),
     "sum of axes": (lambda a: a.sum((0, 2)), lambda a: a.sum((0, 2)), A),
     "sum, kept": (lambda a: a.sum(-1, keepdims=True), lambda a: a.sum(-1, keepdim=True), A),
@@ -98,7 +103,32 @@ CASES = {
                       lambda a: F.cross_entropy(a, T([3, 3, -1, 0, 6]), ignore_index=-1),
                       draw(5, 7)),
 }
-SPECS = {"ij,jk->ik": [(2, 3), (3, 4)], "ij->ji": [(2, 3)], "ij->": [(2, 3)], "bij->j": [(2, 3, 4)],
+EDGE = np.array([np.inf, -np.inf, np.nan, 0.0, -0.0])
+CASES |= {
+    "pow at 0": (*both(lambda a, b: a ** b), np.array([0, 2, 0, 0, 0.0]),
+                 np.array([2, 3, 0, 0.5, -1])),
+    "0 pow": (*both(lambda b: 0.0 ** b), np.array([0.0, 0.5, 2])),
+    "pow of a negative": (*both(lambda a, b: a ** b), np.array([-2.0]), np.array([3.0])),
+    "div by 0": (*both(lambda a, b: a / b), np.array([1.0, 0, -1]), np.zeros(3)),
+    "sqrt at 0": (ag.sqrt, torch.sqrt, np.zeros(2)), "log at 0": (ag.log, torch.log, np.zeros(2)),
+    "mean of nothing": (*both(lambda a: a.mean()), np.zeros((0, 3))),
+    "mean of no rows": (*both(lambda a: a.mean(0)), np.zeros((0, 3))),
+    "var of nothing": (lambda a: a.var(), lambda a: a.var(correction=0), np.zeros(0)),
+    "linear, no rows": (ag.linear, lambda x, W: F.linear(x, W.T), np.zeros((2, 0, 3)), draw(3, 4)),
+    "softmax of -inf": (ag.softmax, lambda a: a.softmax(-1), np.array([[0, -np.inf, 1.0]])),
+    "attend, a row sees nobody": (
+        lambda q, k, v: ag.attend(q, k, v, np.eye(5, k=-1, dtype=bool)),
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, T(np.eye(5, k=-1, dtype=bool))),
+        *draw(3, 2, 3, 5, 4)),
+    **{f"{name} at the edges": (getattr(ag, name), f, EDGE) for name, f in (
+        ("relu", F.relu), ("sigmoid", F.sigmoid), ("tanh", torch.tanh), ("silu", F.silu),
+        ("gelu_exact", F.gelu), ("gelu", twin.CURVES["gelu"]), ("exp", torch.exp))},
+}
+SPECS = {"i,i->": [(1,), (3,)], "ij,jk -> ik": [(2, 1), (3, 4)], "ij,ij->ij": [(2, 3), (1, 3)],
+         "...i,...i->...": [(2, 1, 3), (4, 1)], "i...,...->i...": [(4, 4), (4, 4)],
+         "...ij->ij": [(2, 3, 4)],
+         "ij,jk->ik": [(2, 3), (3, 4)], "ij->ji": [(2, 3)], "ij->": [(2, 3)],
+         "bij->j": [(2, 3, 4)],
          "i,j->ij": [(2,), (3,)], "ij,ij->i": [(2, 3), (2, 3)],
          "bhtd,bhsd->bhts": [(2, 3, 4, 5), (2, 3, 6, 5)], "bij,i,bk->kj": [(2, 3, 4), (3,), (2, 5)],
          "...ij,...jk->...ik": [(2, 3, 4), (2, 4, 5)], "ij,k->i": [(2, 3), (4,)]}
@@ -108,6 +138,7 @@ for spec, shapes in SPECS.items():
                                *(draw(*s) for s in shapes))
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("name", CASES)
 def test_value_and_gradients(name):
     ours, theirs, *inputs = CASES[name]
@@ -119,6 +150,30 @@ def test_value_and_gradients(name):
     z.backward(torch.tensor(dy))
     for x, t in zip(mine, other):
         np.testing.assert_allclose(x.grad, t.grad.numpy(), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("mine, theirs", [("f4", "f8"), ("f8", "f4"), ("f2", "f4")])
+def test_types_of_gradients(mine, theirs):
+    for f in (lambda a, b: a * b, lambda a, b: a ** b, lambda a, b: a / b):
+        a, b = POS.astype(mine), POS.astype(theirs)
+        x, y = Tensor(a), Tensor(b)
+        t, u = (torch.tensor(v, requires_grad=True) for v in (a, b))
+        f(x, y).sum().backward()
+        f(t, u).sum().backward()
+        for leaf, other in ((x, t), (y, u)):
+            assert leaf.grad.dtype == other.grad.numpy().dtype
+            np.testing.assert_allclose(leaf.grad, other.grad.numpy(), rtol=3e-3)
+
+
+def test_sums_of_half_precision():
+    x = np.tile(np.array([10, -10, 30, 1], "f2"), (1500, 1))
+    t = torch.tensor(x)
+    for ours, other in ((Tensor(x).sum(0), t.sum(0)), (Tensor(x).mean(), t.mean()),
+                        (Tensor(x).var(), t.var(correction=0)), (ag.softmax(x, 0), t.softmax(0)),
+                        (ag.rms_norm(x, np.ones(4, "f2")), F.rms_norm(t, (4,), eps=1e-5)),
+                        (ag.layer_norm(x, x[0] / x[0], 0 * x[0]), F.layer_norm(t, (4,)))):
+        np.testing.assert_allclose(ag.value(ours), other.numpy(), rtol=2e-3, atol=2e-3)
+        assert ours.dtype == other.numpy().dtype
 
 
 def test_second_derivatives():
