@@ -24,13 +24,12 @@ import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from . import __version__, checkpoint, hub, packed
-from .backend import get_device
+from .backend import core_limit, get_device
 from .bpe import Tokenizer
 from .chat import Chat, Script
 from .cli_train import Command, Train, preset_in, shape
 from .generate import beam_search, generate, pieces
 from .ranks import one_for_all, world
-from .replicas import core_limit
 from .training import PRESETS, TrainConfig, plot_log
 from .transformer import GPT, GPTConfig, attention_maps, plot_attention
 
