@@ -215,11 +215,11 @@ def read_info(folder: Path) -> dict[str, Any]:
                          "use an earlier copy") from None
     return info
 
+# %% ../nbs/18_checkpoint.ipynb #c7f668a5
 def read_arrays(path: Path, info: dict[str, Any] | None = None) -> dict[str, Array]:
     """Arrays by name from a safetensors file; with what train.json holds, its digest is compared
 
-    FileNotFoundError where it is missing, ValueError where it is cut off or not the file that
-    was saved."""
+    FileNotFoundError where it is missing, ValueError where it is cut off or another."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
     if not path.is_file():
@@ -307,8 +307,7 @@ def resume(folder: str | Path,
            source: str | None = None) -> Run:    # where the text lies now
     """The run as it was when it was saved
 
-    What follows is the same, bit for bit, as without the stop. ValueError where text or files are
-    others, or where the model was saved without its run."""
+    What follows is the same, bit for bit, as without the stop. ValueError where that cannot be."""
     folder = find(folder)
     check_whole(folder, info := read_info(folder))
     check_run(folder, info)
@@ -318,6 +317,7 @@ def resume(folder: str | Path,
     restore(run, folder, info)
     return run
 
+# %% ../nbs/18_checkpoint.ipynb #301bc7aa
 def check_run(folder: Path, info: dict[str, Any]) -> None:
     "A ValueError where a model was saved without its run"
     if not (isinstance(info.get("index"), int) and {"train", "loader", "source"} <= info.keys()):
