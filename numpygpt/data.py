@@ -350,8 +350,7 @@ class DataLoader:
         return x, y
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        epoch = self.epoch
-        while self.epoch == epoch: yield self.next()
+        for _ in range(self.batch, len(self)): yield self.next()
 
     def state_dict(self) -> dict: return {"epoch": self.epoch, "batch": self.batch, **self.setting}
     def load_state_dict(self, state: dict) -> None:
