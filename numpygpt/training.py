@@ -133,8 +133,7 @@ class Run:
         self.index = 0                                       # updates done
         self.ready: Step | None = None                       # done, and not yet handed over
         self.val_losses: list[tuple[int, float]] = []        # (index, loss) of each validation
-        # chapter 25 puts all cores here
-        self.accumulate: Callable[[np.ndarray, np.ndarray], Any] = (
+        self.accumulate: Callable[[np.ndarray, np.ndarray], Any] = (  # chapter 25: all cores here
             lambda x, y: accumulate(self.model, x, y, config.micro_batch))
         self.update: Callable[[float], None] = lambda lr: self.optimizer.step(lr)     # and here
 
