@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from numpygpt import checkpoint, cli, hub, packed
+from numpygpt.backend import core_limit
 from numpygpt.bpe import BPETokenizer
 from numpygpt.chat import Chat, Script
 from numpygpt.cli_train import Train
@@ -17,7 +18,6 @@ from numpygpt.course import chapters
 from numpygpt.data import tinyplays
 from numpygpt.generate import generate, pieces
 from numpygpt.gradcheck import wrongs
-from numpygpt.replicas import core_limit
 from numpygpt.training import PRESETS, TrainConfig
 from numpygpt.transformer import GPT, Block, GPTConfig
 
@@ -573,6 +573,8 @@ def test_a_run_whose_base_is_gone_says_so_in_one_line(published, tmp_path, lora)
         assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
         assert str(tmp_path / "base") in done.stderr and "put" in done.stderr
         assert "has no chat template" not in done.stderr
+    done = numpygpt("export", "run", "out", cwd=tmp_path)
+    assert (done.returncode, "--like" in done.stdout) == ((1, False) if lora else (0, True))
 
 
 def test_export_takes_a_folder_as_its_model(published):
