@@ -11,7 +11,6 @@ import pytest
 
 from numpygpt import checkpoint, cli, hub, packed
 from numpygpt.backend import core_limit
-from numpygpt.backend import core_limit
 from numpygpt.bpe import BPETokenizer
 from numpygpt.chat import Chat, Script
 from numpygpt.cli_train import Train
