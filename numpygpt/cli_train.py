@@ -102,6 +102,9 @@ def shape(**given: Any) -> GPTConfig:   # its fields
     return model
 
 # %% ../nbs/cli_train.ipynb #c17a0010
+if TYPE_CHECKING: Recipe = str          # a type checker does not read tables
+else: Recipe = Literal[tuple(PRESETS)]
+
 @dataclass(frozen=True)
 class Start:
     "What a run begins with, where it does not begin with nothing"
@@ -115,9 +118,6 @@ class Start:
     texts_apart: bool = False           # the texts of a window do not see each other
 
 # %% ../nbs/cli_train.ipynb #e9737087
-if TYPE_CHECKING: Recipe = str          # a type checker does not read tables
-else: Recipe = Literal[tuple(PRESETS)]
-
 @dataclass
 class Train(Command):
     "Train a GPT on a text; Ctrl-C saves and stops"
@@ -155,13 +155,12 @@ class Train(Command):
         "Dataset, tokenizer and model as the flags say"
         check_start(self)
         if self.start.init_from: return tuned(self, self.start.init_from, warmed(self))
-        if self.data is None: raise ValueError("a model learns from a text: name it with --data")
-        check_data(self, self.data)
+        check_data(self, source := self.data or "")
         made, config = corpus.Recipe(self.tokenizer or "char", self.model.vocab_size), warmed(self)
-        data = checkpoint.open_data(self.data, made)
+        data = checkpoint.open_data(source, made)
         model = replace(self.model, vocab_size=data.vocab_size)
         if self.start.texts_apart: model = apart(model, data.tokenizer)
-        return Run(model, config, data, self.data)
+        return Run(model, config, data, source)
 
 # %% ../nbs/cli_train.ipynb #d38a0392
 def resumed(c: Train) -> Run:
@@ -255,6 +254,7 @@ IDLE = {"beta2": ("optimizer", "sgd"), "floor": ("schedule", "constant"),
 
 def check_data(c: Train, source: str) -> None:
     "ValueError for flags that would be ignored"
+    if not source: raise ValueError("a model learns from a text: name it with --data")
     tell_which(source)
     made = c.given & {"--tokenizer", "--vocab-size"}
     if made and holds_tokens(source):
