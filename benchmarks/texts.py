@@ -146,8 +146,9 @@ def main():
         if not path.exists(): make(text, o.mb, path)
         mb = path.stat().st_size / 1e6
         for kind in o.kind:
+            size = [] if kind == "char" else ["--vocab-size", str(o.vocab)]
             ours = [Path(sys.executable).parent / "numpygpt", "data", path, "--out", folder / "out",
-                    "--tokenizer", kind, "--vocab-size", str(o.vocab), "--workers", str(o.workers)]
+                    "--tokenizer", kind, *size, "--workers", str(o.workers)]
             theirs = [sys.executable, "-c", THEIRS, path, str(o.vocab)]
             sides = {"ours": ours} | ({} if o.alone or kind != "bpe" else {"tokenizers": theirs})
             rows = {side: [] for side in sides}
