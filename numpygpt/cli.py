@@ -305,6 +305,8 @@ def in_one_line() -> Iterator[None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt: sys.exit(130)             # as a shell expects it: 128 and SIGINT
+    except (OverflowError, MemoryError) as error:
+        sys.exit(f"numpygpt: a number is too large for this machine ({error}): give a smaller one")
     except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
         sys.exit(f"numpygpt: {error}")
 
