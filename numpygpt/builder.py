@@ -290,7 +290,7 @@ def build(names: Sequence[str | Path], out: str | Path, s: Settings = Settings()
 def _build(found: Survey, folder: Path, s: Settings, tokenizer: Tokenizer | None, workers: int,
            progress: bool, size: int) -> dict[str, Any]:
     split, total = Split(found, s), sum(source["bytes"] for source in found.sources)
-    if (workers := workers or (usable_cores() if total > LITTLE else 1)) < 2: workers = 0   # done here
+    if (workers := workers or (usable_cores() if total > LITTLE else 1)) < 2: workers = 0
     new: dict[str, Any] = {"settings": asdict(s), "sources": found.sources}
     if tokenizer:
         made = json.dumps(tokenizer._to_json(), indent=1).encode()

@@ -127,7 +127,7 @@ class Ranks:
         return self
 
     def accumulate(self, x: Array, y: Array, micro_batch: int | None = None) -> Any:
-        """The loss of a batch (B, T), the same one on every rank, `micro_batch` sequences at a time;
+        """The loss of a batch (B, T), the same on every rank, `micro_batch` sequences at a time;
         flat.dw, zero before, becomes its gradient, the same bits on every rank. What is `Later`
         is read on the rank that needs it"""
         r, comm = self.replicas, self.comm

@@ -314,8 +314,9 @@ def test_lists_are_arrays():
     (lambda: schedules.wsd(5, 1.0, 10, decay=-1), "0 or more"),
     *[(lambda make=make, bad=bad: make(Flat(Linear(2, 2, np.random.default_rng(0))), **bad), says)
       for make in (SGD, Adam, AdamW)
-      for bad, says in (({"weight_decay": nan}, "0 or more; got .* and nan"), ({"lr": nan}, "got nan"),
-                        ({"lr": inf}, "got inf.*must be finite"), ({"weight_decay": -1}, "0 or more"))],
+      for bad, says in (({"weight_decay": nan}, "0 or more; got .* and nan"),
+                        ({"lr": nan}, "got nan"), ({"lr": inf}, "got inf.*must be finite"),
+                        ({"weight_decay": -1}, "0 or more"))],
     (lambda: Adam(Flat(Linear(2, 2, np.random.default_rng(0))), eps=nan), "eps must be 0 or more"),
     (lambda: ag.einsum("ij,jk->ik", Tensor(np.ones((2, 2)))), "a part for each operand.*for 1"),
     (lambda: ag.einsum("i", Tensor(np.ones(2))), "needs a spec with ->")])
