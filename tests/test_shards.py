@@ -13,7 +13,8 @@ from numpygpt.data import Arrays, DataLoader, Dataset, Windows, write_tokens
 from numpygpt.module import Flat
 from numpygpt.ranks import Ranks, Rehearsal
 from numpygpt.shards import (INDEX, Permutation, ShardLoader, Shards, digest, document_mask,
-                             held_out, later, new_loader, open_dataset, overlap, positions, segments)
+                             held_out, later, new_loader, open_dataset, overlap, positions,
+                             segments)
 from numpygpt.transformer import GPT, GPTConfig
 
 
