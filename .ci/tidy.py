@@ -1,5 +1,5 @@
 """Makes notebooks fit to keep: without the views of widgets, which live as long as one kernel, and
-without what nbdev takes out. Names of notebooks, or none for all."""
+without what nbdev takes out. Names of notebooks or folders, or none for all."""
 import json
 import subprocess
 import sys
@@ -8,10 +8,11 @@ from pathlib import Path
 from numpygpt.course import as_text
 from numpygpt.explore import without_views
 
-ROOT = Path(__file__).resolve().parents[1]
+NBS = Path(__file__).resolve().parents[1] / "nbs"
 
-for path in [Path(name) for name in sys.argv[1:]] or sorted((ROOT / "nbs").glob("*.ipynb")):
-    old = path.read_text(encoding="utf-8")
-    new = as_text(without_views(json.loads(old)))
-    if new != old: path.write_text(new, encoding="utf-8")
-    subprocess.run([Path(sys.executable).parent / "nbdev_clean", "--fname", path], check=True)
+for place in [Path(name) for name in sys.argv[1:]] or [NBS]:
+    for path in place.glob("*.ipynb") if place.is_dir() else [place]:
+        old = path.read_text(encoding="utf-8")
+        new = as_text(without_views(json.loads(old)))
+        if new != old: path.write_text(new, encoding="utf-8")
+    subprocess.run([Path(sys.executable).parent / "nbdev_clean", "--fname", place], check=True)
