@@ -14,7 +14,7 @@ help:
 	@echo "make docs    build the site into _docs"
 	@echo "make slow    every notebook from a clean kernel, a run on real text, ranks under mpiexec, the wheel alone"
 	@echo "make parity  the tests against PyTorch and Hugging Face tokenizers"
-	@echo "make evidence  all three suites, with their outcomes stored for chapter 38"
+	@echo "make evidence  all three suites, with their outcomes stored for chapter 41"
 	@echo "make bench   speed beside PyTorch"
 	@echo "make runs    the long runs that the chapters show (an hour or two)"
 	@echo "make pretrained  the small model that comes with the package (ten minutes)"
@@ -60,8 +60,8 @@ evidence: .venv/torch .venv/mpi
 	-$(ONE) $(BIN)/python -m pytest tests --ignore tests/parity --ignore tests/slow --ignore tests/test_evidence.py --evidence
 	-$(ONE) $(BIN)/python -m pytest tests/parity --evidence
 	-$(ONE) $(BIN)/python -m pytest tests/slow --evidence
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace nbs/38_evidence.ipynb
-	$(BIN)/nbdev_clean --fname nbs/38_evidence.ipynb
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace nbs/41_evidence.ipynb
+	$(BIN)/nbdev_clean --fname nbs/41_evidence.ipynb
 	$(ONE) $(BIN)/python -m pytest tests/test_evidence.py
 
 bench: .venv/torch

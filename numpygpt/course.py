@@ -35,7 +35,7 @@ PARTS = {
                "tuning", "cli_train", "31_cli"),
     "Experiments": ("32_mnist", "33_shakespeare", "34_scaling", "35_finetune", "36_bert",
                     "37_vit"),
-    "Reference": ("38_evidence", "api", "pytorch"),
+    "Reference": ("41_evidence", "api", "pytorch"),
     "Behind the course": ("box", "rewrites", "edits", "answers", "terms", "diagnosis",
                           "bisection", "progress", "grading"),
 }

@@ -1,4 +1,4 @@
-"""Which test stands for which claim: the rows of chapter 38, and the option `--evidence`, which
+"""Which test stands for which claim: the rows of chapter 41, and the option `--evidence`, which
 stores how their tests came out.
 
 A pattern is the beginning of a test's id, in which * stands for anything.
@@ -247,7 +247,7 @@ class Recorder:
 
 def pytest_addoption(parser):
     parser.addoption("--evidence", action="store_true",
-                     help="store how the tests came out, for chapter 38")
+                     help="store how the tests came out, for chapter 41")
 
 
 def pytest_configure(config):

@@ -1,4 +1,4 @@
-"""Chapter 38 says what the tests say: every row leads to a chapter, names that exist,
+"""Chapter 41 says what the tests say: every row leads to a chapter, names that exist,
 and tests that have passed"""
 import ast
 import importlib
@@ -20,7 +20,7 @@ AGAIN = "run `make evidence`"
 
 
 @pytest.fixture(scope="module")
-def page(): return nbformat.read(ROOT / "nbs" / "38_evidence.ipynb", 4)
+def page(): return nbformat.read(ROOT / "nbs" / "41_evidence.ipynb", 4)
 
 
 def shown(page):
