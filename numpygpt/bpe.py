@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from heapq import heappop, heappush
-from operator import add
+from operator import add, index
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,13 @@ class Tokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         "The text of these ids; ValueError names one that is none of this tokenizer's"
         return "".join([self.tokens[i] for i in self._ids(ids)])
-
     def __repr__(self) -> str: return f"{type(self).__name__}({self.vocab_size} tokens)"
 
     def _ids(self, ids: Iterable[int]) -> list[int]:
-        "`ids` as a list of ints, checked"
-        ids = ids.tolist() if hasattr(ids, "tolist") else list(ids)
+        "`ids`, (T,), as a list of ints, checked"
+        try: ids = [*map(index, ids.tolist() if hasattr(ids, "tolist") else ids)]
+        except TypeError:
+            raise ValueError("token ids are one row of integers: take a batch row by row") from None
         if ids and not 0 <= min(ids) <= max(ids) < self.vocab_size:
             bad = next(i for i in ids if not 0 <= i < self.vocab_size)
             raise ValueError(f"token id {bad} is outside this tokenizer's vocabulary of "
@@ -57,7 +58,6 @@ class Tokenizer:
         except (KeyError, TypeError, AttributeError, IndexError) as e:
             raise ValueError(f"{path} lacks a part of a {kind} tokenizer ({e!r}): "
                              "save the tokenizer again") from None
-
     def _to_json(self) -> dict: raise NotImplementedError
     @classmethod
     def _from_json(cls, found: dict) -> "Tokenizer": raise NotImplementedError
@@ -85,7 +85,6 @@ def _json(path: str | Path) -> tuple[Path, str, dict[str, Any]]:
 class CharTokenizer(Tokenizer):
     "One token per character; ids follow the order of the code points"
     kind = "Char"
-
     def __init__(self, chars: Iterable[str]) -> None:        # all different
         self.chars = self.tokens = list(chars)
         self.index = {c: i for i, c in enumerate(self.chars)}
@@ -102,7 +101,6 @@ class CharTokenizer(Tokenizer):
             raise ValueError(f"the character {e.args[0]!r} is not among the {self.vocab_size} "
                              "this tokenizer was trained on: train it on text that has it, take "
                              "it out, or use BPETokenizer, which knows every character") from None
-
     def _to_json(self) -> dict: return {"model": {"type": self.kind, "chars": self.chars}}
     @classmethod
     def _from_json(cls, found: dict) -> Tokenizer: return cls(found["model"]["chars"])
@@ -111,7 +109,6 @@ class CharTokenizer(Tokenizer):
 class WordTokenizer(Tokenizer):
     "One token per word, and per space or mark between words; what is unknown becomes `<unk>`, id 0"
     kind = "Word"
-
     def __init__(self, words: Iterable[str]) -> None:        # without `<unk>`, all different
         self.words = self.tokens = ["<unk>", *words]
         self.index = {w: i for i, w in enumerate(self.words) if i}
@@ -134,7 +131,6 @@ class WordTokenizer(Tokenizer):
     def encode(self, text: str) -> list[int]:
         "Ids of words and of what lies between them; 0 for those that are unknown"
         return [self.index.get(w, 0) for w in self.split(text)]
-
     def _to_json(self) -> dict: return {"model": {"type": self.kind, "words": self.words[1:]}}
     @classmethod
     def _from_json(cls, found: dict) -> Tokenizer: return cls(found["model"]["words"])
@@ -201,13 +197,27 @@ def pair_counts(word: str) -> dict[str, int]:
 # %% ../nbs/12_bpe.ipynb #d12b00c5
 def _books(texts: list[str], times: list[int]) -> tuple[dict[str, int], dict[str, set[int]]]:
     "How often each pair can be merged in all words together, and the words in which it stands"
-    total: dict[str, int] = defaultdict(int)
-    where: dict[str, set[int]] = defaultdict(set)
+    total, where = defaultdict[str, int](int), defaultdict[str, set[int]](set)
     for i, word in enumerate(texts):
         for pair, k in pair_counts(word).items():
             total[pair] += k * times[i]
             where[pair].add(i)
     return total, where
+
+def _merged(word: str, pair: str, new: str) -> tuple[str, dict[str, int]]:
+    "The word after a merge, and how the counts of pairs change, which they do beside it only"
+    first, *rest = word.split(pair)
+    was = left = first[-1:]                                  # what stands before a pair, and after
+    change: dict[str, int] = defaultdict(int)
+    for part in rest:
+        gone, come = was + pair + part[:1], left + new + part[:1]
+        for p in map(add, gone, gone[1:]): change[p] -= 1
+        for p in map(add, come, come[1:]): change[p] += 1
+        was, left = (part[-1], part[-1]) if part else (pair[1], new)
+    made = new.join([first, *rest])
+    for p in change:                                         # in runs, overlaps count once
+        if p[0] == p[1]: change[p] = made.count(p) - word.count(p)
+    return made, change
 
 # %% ../nbs/12_bpe.ipynb #407d8264
 def train_merges(words: Mapping[bytes, int], n: int) -> list[tuple[int, int]]:
@@ -223,11 +233,8 @@ def train_merges(words: Mapping[bytes, int], n: int) -> list[tuple[int, int]]:
         new, fresh = chr(256 + len(merges)), set()
         merges.append((ord(pair[0]), ord(pair[1])))
         for i in where.pop(pair):
-            old, word = texts[i], texts[i].replace(pair, new)
-            if word == old: continue
-            texts[i] = word
-            for p, k in pair_counts(old).items(): total[p] -= k * times[i]
-            for p, k in pair_counts(word).items():
+            texts[i], change = _merged(texts[i], pair, new)
+            for p, k in change.items():
                 total[p] += k * times[i]
                 if new in p: where[p].add(i); fresh.add(p)
         for p in fresh: heappush(heap, (-total[p], p))
@@ -261,9 +268,7 @@ class Merges:
             if not ready: return word
             new = min(ready)
             word = word.replace(ready[new], new)
-
     def ids(self, data: bytes) -> list[int]: return list(map(ord, self(data.decode("latin-1"))))
-
     def word(self, word: str) -> list[int]:
         "The ids of a piece of text, remembered"
         if word not in self.known:
@@ -307,7 +312,6 @@ def _encode(text: str, special: Mapping[str, int], rules: Merges, pattern: str) 
 class BPETokenizer(Tokenizer):
     "Byte-pair encoding: ids 0 to 255 are the bytes, then the merges in order, then special tokens"
     kind = "BPE"
-
     def __init__(self, merges: Iterable[Sequence[int]],      # pairs of ids, in order
                  special_tokens: Iterable[str] = (), pattern: str = PATTERN) -> None:
         self.rules, self.pattern = Merges(merges), pattern
@@ -333,19 +337,15 @@ class BPETokenizer(Tokenizer):
     def encode(self, text: str, special: bool = True) -> list[int]:
         "Token ids of a text; a special token in it becomes its one id, unless `special` is False"
         return _encode(_whole(text), self.special if special else {}, self.rules, self.pattern)
-
     def encode_bytes(self, data: bytes, special: bool = True) -> list[int]:
         "Token ids of any bytes, UTF-8 or not; equal to `encode` where they are the UTF-8 of a text"
         text = bytes(data).decode("utf-8", "surrogateescape")
         return _encode(text, self.special if special else {}, self.rules, self.pattern)
-
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         return b"".join([self.tokens[i] for i in self._ids(ids)])
-
     def decode(self, ids: Iterable[int]) -> str:
         "The text; bytes that are not whole UTF-8 characters, as at a cut, show as U+FFFD"
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
-
     def _to_json(self) -> dict: return hugging_face(self)
     @classmethod
     def _from_json(cls, found: dict) -> Tokenizer: return cls(*from_hugging_face(found))

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import unicodedata
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -204,3 +205,42 @@ def test_random_corpora_of_some_size():
     words = {"".join(rng.choices("abcde", k=rng.randint(1, 15))).encode(): rng.randint(1, 50)
              for _ in range(300)}
     assert train_merges(words, 100) == naive_merges(words, 100)
+
+
+def steps(f, *args):
+    "How many lines of Python run while f(*args) does"
+    count, before = 0, sys.gettrace()
+
+    def trace(frame, event, arg):
+        nonlocal count
+        count += event == "line"
+        return trace
+    sys.settrace(trace)
+    try: f(*args)
+    finally: sys.settrace(before)
+    return count
+
+
+@given(st.text("ab", min_size=1, max_size=400), st.integers(0, 60))
+@settings(deadline=None)
+def test_a_long_word_is_learned_as_by_the_book(word, n):
+    assert train_merges({word.encode(): 1}, n) == naive_merges({word.encode(): 1}, n)
+
+
+@pytest.mark.parametrize("make", [
+    lambda n: "".join(random.Random(1).choices([chr(0x4e00 + i) for i in range(500)], k=n)),
+    lambda n: "a" * n, lambda n: "ab" * (n // 2)])
+def test_the_work_for_a_word_grows_as_its_length(make):
+    "Beside the merges, of which there are as many: half of the work is done for half of the word"
+    half, whole = (steps(train_merges, {make(n).encode(): 1}, 100) for n in (4000, 8000))
+    assert whole < 2.5 * half, (half, whole)
+
+
+@pytest.mark.parametrize("tokenizer", [CharTokenizer.train("abc"), WordTokenizer.train("a b"), BPE])
+def test_ids_are_one_row_of_integers(tokenizer):
+    "A batch, halves and nothing are refused in one line; NumPy's own integers are taken"
+    for wrong in (np.zeros((2, 3), int), [[1], [2]], [1.0], np.ones(2), [None], np.array(1), 5):
+        with pytest.raises(ValueError, match="one row of integers"): tokenizer.decode(wrong)
+    for right in (np.ones(2, np.uint8), [np.int64(1)] * 2, (1, 1), iter([1, 1]), map(int, "11")):
+        assert tokenizer.decode(right) == tokenizer.decode([1, 1])
+    assert tokenizer.decode([]) == tokenizer.decode(np.zeros(0, np.uint16)) == ""
