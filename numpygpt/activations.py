@@ -96,7 +96,9 @@ def swiglu_bwd(dy: Array, a: Array, b: Array) -> tuple[Array, Array]:
 class Dropout(Module):
     """In training, zero each number with probability `p` and scale the rest by 1/(1-p); any shape
 
-    In eval mode x itself comes back. ValueError unless `p` is at least 0 and below 1."""
+    In eval mode x itself comes back. ValueError unless `p` is at least 0 and below 1.
+
+    Srivastava et al. 2014, section 4."""
     def __init__(self,
                  p: float,                     # the probability of being zeroed
                  rng: np.random.Generator):    # draws the masks, on the host

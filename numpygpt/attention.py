@@ -53,7 +53,9 @@ def unfold(x: Array, T: int) -> Array:
 def attend(q: Array, k: Array, v: Array, T: int, mask: Array | None = None,
            ) -> tuple[Array, tuple[Array, ...]]:
     """softmax(q k^T / sqrt(D)) v, (B, K, G*T, D), and what backward needs: q is (B, K, G*T, D),
-    k and v are (B, K, S, D), `mask` holds booleans (T, S): who may see whom"""
+    k and v are (B, K, S, D), `mask` holds booleans (T, S): who may see whom
+
+    Vaswani et al. 2017, equation 1."""
     q = q * (1 / math.sqrt(q.shape[-1]))
     s = q @ k.swapaxes(-1, -2)                               # (B, K, G*T, S)
     if mask is not None: xp.copyto(unfold(s, T), -xp.inf, where=~mask)
@@ -62,7 +64,9 @@ def attend(q: Array, k: Array, v: Array, T: int, mask: Array | None = None,
 
 def attend_bwd(do: Array, q: Array, k: Array, v: Array, a: Array) -> tuple[Array, Array, Array]:
     """(dq, dk, dv), shaped as q, k and v, from do, (B, K, G*T, D), and what `attend` kept;
-    the products that give dk and dv sum over a group by themselves"""
+    the products that give dk and dv sum over a group by themselves
+
+    Dao et al. 2022, appendix B.2."""
     dv = a.swapaxes(-1, -2) @ do                             # (B, K, S, D)
     ds = do @ v.swapaxes(-1, -2)                             # (B, K, G*T, S): this is dA,
     ds -= xp.einsum("...s,...s->...", ds, a)[..., None]      # less its mean under A,
@@ -171,9 +175,9 @@ def weights(q: Array, k: Array, v: Array, *rest: Array) -> Array:
 
 # %% ../nbs/09_attention.ipynb #96d1717d
 class Attention(Module):
-    """Multi-head, grouped-query and multi-query attention: n_kv_head = n_head, fewer, or 1;
-    x, y, dx, dy are (B, T, C). The parameters are explained above. ValueError for heads that do
-    not fit, RuntimeError where `backward` would need what a cache kept from earlier passes"""
+    """Multi-head, grouped-query (Ainslie et al. 2023, section 2) and multi-query attention:
+    n_kv_head = n_head, fewer, or 1; x, y, dx, dy are (B, T, C). ValueError for heads that do not
+    fit, RuntimeError where `backward` would need what a cache kept from earlier passes"""
     def __init__(self, n_embd: int, n_head: int, n_kv_head: int, rng: np.random.Generator,
                  bias: bool = False, std: float | None = None, out_std: float | None = None,
                  is_causal: bool = True, head_size: int | None = None,

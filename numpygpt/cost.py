@@ -46,7 +46,9 @@ def widths(config: GPTConfig) -> tuple[int, int, int, int]:
 # %% ../nbs/23_cost.ipynb #eea1a4f8
 def step_flops(config: GPTConfig, batch: int) -> int:
     """Floating-point operations of the matrix products of one training step on `batch` sequences:
-    6 for each weight and token, 12 T C for each layer and token"""
+    6 for each weight and token, 12 T C for each layer and token
+
+    Chowdhery et al. 2022, appendix B."""
     c, (C, F, _, KD) = config, widths(config)
     layer = 2 * C * (C + KD) + C * F * (3 if c.activation == "swiglu" else 2)
     weights = c.n_layer * layer + c.vocab_size * C

@@ -61,7 +61,9 @@ class Embedding(Module):
 
 # %% ../nbs/06_embedding.ipynb #82e4fb32
 class Unembedding(Module):
-    "y = x W^T with the table of an `Embedding`, (..., C) to (..., V): the tied output head"
+    """y = x W^T with the table of an `Embedding`, (..., C) to (..., V): the tied output head
+
+    Vaswani et al. 2017, section 3.4."""
     def __init__(self, emb: Embedding):        # whose table this head shares
         self.emb = emb
 

@@ -46,7 +46,9 @@ def truncate(p: np.ndarray,              # (B, V), rows that sum to 1
              ) -> np.ndarray:
     """Zero what the three rules drop, one after the other, and scale the rest to sum to 1 again
 
-    The probabilities (B, V) come on the host, in double precision, and go so."""
+    The probabilities (B, V) come on the host, in double precision, and go so.
+
+    Holtzman et al. 2020, section 3."""
     if top_p == 1: top_p = None                              # all of it: nothing to cut
     if top_k is not None or top_p is not None:
         order = np.argsort(-p, axis=-1, kind="stable")       # likeliest first, then the lower id
@@ -102,7 +104,9 @@ def penalise(logits: Array,             # (B, V), of any backend
              ) -> np.ndarray:
     """Divide the positive logits of the tokens in `ids` by `penalty`, multiply the negative ones
 
-    A copy (B, V), on the host, in the logits' precision."""
+    A copy (B, V), on the host, in the logits' precision.
+
+    Keskar et al. 2019, section 4.1."""
     check_sampling(repetition_penalty=penalty)
     z, ids = np.array(to_cpu(logits)), np.asarray(to_cpu(ids), int)
     seen = np.take_along_axis(z, ids, -1)              # (B, T): who came twice is punished once

@@ -17,7 +17,9 @@ def row_mean(*factors: Array) -> Array:
 
 # %% ../nbs/07_layernorm.ipynb #87102d86
 class LayerNorm(Module):
-    "y = g * (x - mean) / std + b over the last axis; x, y, dx, dy are (..., C), g and b (C)"
+    """y = g * (x - mean) / std + b over the last axis; x, y, dx, dy are (..., C), g and b (C)
+
+    Ba et al. 2016, section 3."""
     def __init__(self, n: int, eps: float = 1e-5):        # channels C; what keeps 1/std finite
         self.param(g=xp.ones(n), b=xp.zeros(n))
         self.eps = eps
@@ -46,7 +48,9 @@ class LayerNorm(Module):
 
 # %% ../nbs/07_layernorm.ipynb #b5fb5ebe
 class RMSNorm(Module):
-    "y = g * x / rms(x) over the last axis; x, y, dx, dy are (..., C), g is (C)"
+    """y = g * x / rms(x) over the last axis; x, y, dx, dy are (..., C), g is (C)
+
+    Zhang & Sennrich 2019, equation 4."""
     def __init__(self, n: int, eps: float = 1e-5):        # channels C; what keeps 1/rms finite
         self.param(g=xp.ones(n))
         self.eps = eps

@@ -151,7 +151,9 @@ class SGD(Optimizer):
 # %% ../nbs/10_optimizers.ipynb #49921ee0
 class Adam(Optimizer):
     """w -= lr (m/c1) / (sqrt(v/c2) + eps) with c = 1 - beta^t;
-    weight decay is L2, on all weights, as in PyTorch"""
+    weight decay is L2, on all weights, as in PyTorch
+
+    Kingma & Ba 2014, algorithm 1."""
     names = "m", "v"
 
     def __init__(self, flat: Flat,             # of a model: vectors of shape (n,)
@@ -187,7 +189,7 @@ class Adam(Optimizer):
 # %% ../nbs/10_optimizers.ipynb #4370f34b
 class AdamW(Adam):
     """Adam with decoupled decay: first w *= 1 - lr weight_decay, matrices only
-    (Loshchilov & Hutter 2019, Alg. 2)"""
+    (Loshchilov & Hutter 2017, algorithm 2)"""
     def __init__(self, flat: Flat,             # of a model: vectors of shape (n,)
                  lr: float = 1e-3,             # learning rate
                  betas: tuple[float, float] = (0.9, 0.999),    # shares of m and of v kept
@@ -217,7 +219,9 @@ def length(dw: Array) -> float:
 def clip_grad_norm(dw: Array,             # the whole gradient, (n,)
                    max_norm: float        # the longest it may be; inf: never clip
                    ) -> float:
-    "Shorten `dw` in place to length `max_norm` where it is longer; returns the length it had"
+    """Shorten `dw` in place to length `max_norm` where it is longer; returns the length it had
+
+    Pascanu et al. 2013, algorithm 1."""
     if not max_norm >= 0:
         raise ValueError(f"max_norm must be 0 or more (inf: never clip); got {max_norm}")
     norm = length(dw)

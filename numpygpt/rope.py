@@ -50,14 +50,18 @@ def angles(context: int,                  # positions 0 ... context - 1
            dtype: DTypeLike = "f8",       # these four as in `speeds`
            ) -> tuple[Array, Array]:
     """cos and sin of position * speed for each position and pair, (context, D/2) each, in double
-    precision unless told; ValueError for an odd head size"""
+    precision unless told; ValueError for an odd head size
+
+    Su et al. 2021, section 3.2.2."""
     angle = np.arange(context, dtype=dtype)[:, None] * speeds(head_size, base, scaling, dtype)
     return xp.asarray(np.cos(angle)), xp.asarray(np.sin(angle))
 
 # %% ../nbs/08_rope.ipynb #56700d5b
 def rotate(x: Array, cos: Array, sin: Array) -> Array:
     """Turn the pairs (x[i], x[i + D/2]) of x, (..., T, D), by tables of (T, D/2);
-    the backward pass is the turn back, `rotate(dy, cos, -sin)`"""
+    the backward pass is the turn back, `rotate(dy, cos, -sin)`
+
+    Su et al. 2021, section 3.4.2."""
     cos, sin = cos.astype(x.real.dtype), sin.astype(x.real.dtype)   # in the weights' precision
     half = cos.shape[-1]
     y = xp.empty_like(x, order="C")                                 # without gaps, which x may have

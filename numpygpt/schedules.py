@@ -47,7 +47,9 @@ def warmup(step: int,     # steps taken so far: 0 for the first
            lr: float,     # at the end of the line
            steps: int     # of the line; 0: no line at all
            ) -> float:
-    "A line from lr/steps at step 0 to lr at step `steps` - 1, and lr from then on"
+    """A line from lr/steps at step 0 to lr at step `steps` - 1, and lr from then on
+
+    Goyal et al. 2017, section 2.2."""
     return lr if step >= steps else lr * (step + 1) / steps
 
 # %% ../nbs/11_schedules.ipynb #50cef2f1
@@ -59,7 +61,9 @@ def cosine(step: int,            # steps taken so far: 0 for the first
            ) -> float:
     """Linear warm-up, then half a cosine from lr to floor*lr at step `steps` - 1, and floor*lr
     for ever after. With floor 0 the last step of the run, `steps` - 1, therefore has the rate 0,
-    and `steps` - 2 is the last that trains, as in PyTorch with T_max = `steps` - 1"""
+    and `steps` - 2 is the last that trains, as in PyTorch with T_max = `steps` - 1
+
+    Loshchilov & Hutter 2016, section 3."""
     if step < warmup: return lr * (step + 1) / warmup
     done = min(1.0, (step - warmup) / max(1, steps - 1 - warmup))
     return lr * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done)))

@@ -43,7 +43,9 @@ def scores(q: Array, k: Array, rows: slice, keys: slice, ahead: int) -> Array:
 # %% ../nbs/24_tiling.ipynb #554fe18e
 def attend_tiled(q: Array, k: Array, v: Array, size: int = TILE) -> tuple[Array, Array]:
     """Causal attention of q (B, K, G, T, D) on k and v (B, K, 1, S, D), and the logarithm of each
-    row's softmax denominator (B, K, G, T): all that backward needs"""
+    row's softmax denominator (B, K, G, T): all that backward needs
+
+    Dao et al. 2022, algorithm 1."""
     T, S = q.shape[-2], k.shape[-2]
     q = q * (1 / math.sqrt(q.shape[-1]))
     o, L = xp.zeros_like(q), xp.zeros_like(q[..., 0])
@@ -67,7 +69,9 @@ def attend_tiled(q: Array, k: Array, v: Array, size: int = TILE) -> tuple[Array,
 def attend_tiled_bwd(do: Array, q: Array, k: Array, v: Array, o: Array, L: Array,
                      size: int = TILE) -> tuple[Array, Array, Array]:
     """(dq, dk, dv), with one tile of the attention matrix at a time; the rest as it went into
-    `attend_tiled` and came out of it"""
+    `attend_tiled` and came out of it
+
+    Dao et al. 2022, algorithm 4."""
     T, S, scale = q.shape[-2], k.shape[-2], 1 / math.sqrt(q.shape[-1])
     q = q * scale
     delta = xp.einsum("...d,...d->...", do, o)[..., None]        # sum of a * da over each row

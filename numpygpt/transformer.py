@@ -147,6 +147,8 @@ class MLP(Module):
     """Widen, bend, narrow: down(act(up(x))); with swiglu down(silu(gate(x)) * up(x)) (Shazeer 2020)
 
     (..., C) to (..., C), with F numbers between; `rng` draws the initial weights.
+
+    Vaswani et al. 2017, equation 2.
     """
     def __init__(self, config: GPTConfig, rng: Generator):
         c, C, F, std = config, config.n_embd, config.n_hidden, 0.02
