@@ -34,8 +34,9 @@ PARTS = {
     "In use": ("tensors", "27_hub", "28_vocab", "chat", "29_packed", "30_lora",
                "tuning", "cli_train", "31_cli"),
     "Experiments": ("32_mnist", "33_shakespeare", "34_scaling", "35_finetune", "36_bert",
-                    "37_vit"),
-    "Reference": ("41_evidence", "reference", "api", "pytorch"),
+                    "37_vit", "38_clinic", "39_inside", "40_capstone"),
+    "Reference": ("41_evidence", "formulas", "glossary", "papers", "symptoms", "api", "pytorch",
+                  "speed", "questions", "changelog", "reference"),
     "Behind the course": ("box", "rewrites", "edits", "answers", "terms", "diagnosis",
                           "bisection", "progress", "grading"),
 }
