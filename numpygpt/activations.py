@@ -26,7 +26,7 @@ def relu_and_slope(x: Array) -> tuple[Array, Array]:
 
 def relu_bwd(dy: Array, x: Array) -> Array:
     "dy, but 0 where x <= 0, the kink included; dy as x"
-    return dy * ~(x.real <= 0)
+    return xp.where(x.real <= 0, dy.dtype.type(0), dy)
 
 # %% ../nbs/04_activations.ipynb #b7cfa88d
 def sigmoid(x: Array) -> Array:

@@ -252,8 +252,11 @@ class KVCache:
 
     def append(self, k: Array, v: Array) -> tuple[Array, Array]:
         """Add T positions, (B, K, T, D) each; returns views of all so far, (B, K, length, D) each.
-        ValueError where the context has no room for them"""
+        ValueError where the context has no room for them, or B is not the cache's"""
         start, end = self.length, self.length + k.shape[2]
+        if len(k) != len(self.k):
+            raise ValueError(f"the cache was made for {len(self.k)} sequences, and {len(k)} came: "
+                             "make one for so many")
         if end > self.context:
             raise ValueError(f"the cache holds {self.context} positions; {end} are needed: "
                              "start a new one from the last tokens")

@@ -18,12 +18,13 @@ from operator import add, index
 from pathlib import Path
 from typing import Any
 
+from .files import parsed, put
+
 # %% ../nbs/12_bpe.ipynb #f678c3b3
 class Tokenizer:
     "What the three tokenizers share: `encode`, `decode`, `vocab_size`, `save`, `load`"
     kind = ""                                                # what the file calls it
     tokens: list[Any]                                        # what each id stands for
-
     @property
     def vocab_size(self) -> int: return len(self.tokens)
     def encode(self, text: str) -> list[int]: raise NotImplementedError
@@ -46,7 +47,7 @@ class Tokenizer:
 
     def save(self, path: str | Path) -> None:
         "Write one JSON file: `path`, or tokenizer.json in the folder `path`"
-        _place(path).write_text(json.dumps(self._to_json(), indent=1), encoding="utf-8")
+        put(_place(path), json.dumps(self._to_json(), indent=1))
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
@@ -72,8 +73,8 @@ def _json(path: str | Path) -> tuple[Path, str, dict[str, Any]]:
     path = _place(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no tokenizer file {path}: make one with tokenizer.save")
-    try: found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as e:     # bad JSON, or bad UTF-8
+    try: found = parsed(path.read_bytes())
+    except ValueError as e:
         raise ValueError(f"{path} is not complete JSON ({e}): it was cut off or damaged; "
                          "save the tokenizer again") from None
     model = found.get("model") if isinstance(found, dict) else None
@@ -88,7 +89,6 @@ class CharTokenizer(Tokenizer):
     def __init__(self, chars: Iterable[str]) -> None:        # all different
         self.chars = self.tokens = list(chars)
         self.index = {c: i for i, c in enumerate(self.chars)}
-
     @classmethod
     def train(cls, text: str) -> "CharTokenizer":
         "The alphabet of a text"
@@ -117,7 +117,6 @@ class WordTokenizer(Tokenizer):
     def split(text: str) -> list[str]:
         "Words, and each single character between them; joined together they are the text again"
         return re.findall(r"\w+|\W", text)
-
     @classmethod
     def train(cls, text: str, min_count: int = 1, max_size: int | None = None) -> "WordTokenizer":
         """The words that occur `min_count` times or more, the most frequent first, in the order of
@@ -143,9 +142,11 @@ PATTERN = (r"'(?:[dmst]|ll|re|ve)(?!\p{L})| ?[\p{L}\p{M}]+| ?\p{N}+"
 def _compiled(pattern: str) -> Any:
     "The split pattern, checked: no capturing group, and no empty match between all characters"
     import regex
-    about = f"the split pattern {pattern!r}"
+    about = f"the split pattern {pattern[:999]!r}"
+    if len(pattern) > 999: raise ValueError(f"{about} is too long: at most 999 characters")
     try: found = regex.compile(pattern)
-    except regex.error as e: raise ValueError(f"{about} is no regular expression: {e}") from None
+    except (regex.error, RecursionError, OverflowError) as e:
+        raise ValueError(f"{about} is no regular expression: {e}") from None
     if found.groups: raise ValueError(f"{about} has a capturing group: write (?:...), not (...)")
     if found.fullmatch(""):
         raise ValueError(f"{about} matches the empty string: every alternative must take something")
@@ -154,7 +155,8 @@ def _compiled(pattern: str) -> Any:
 def pre_tokens(text: str, pattern: str = PATTERN) -> list[str]:
     """`text` cut into the pieces that merges never cross; joined together they are the text again.
     `pattern` is in the syntax of the package `regex`; ValueError where it leaves something out"""
-    pieces = _compiled(pattern).findall(text)
+    try: pieces = _compiled(pattern).findall(text, timeout=10 + 1e-4 * len(text))
+    except TimeoutError: raise ValueError(f"the split pattern {pattern!r} does not end") from None
     if sum(map(len, pieces)) != len(text):
         raise ValueError(f"the split pattern {pattern!r} leaves out part of the text: "
                          "add an alternative for what it skips, such as |\\s|.")
@@ -257,7 +259,6 @@ class Merges:
             self.pairs.append((a, b))
             self.tokens.append(self.tokens[a] + self.tokens[b])
             self.rules[chr(a) + chr(b)] = chr(new)
-
     def __call__(self, word: str) -> str:
         "Every merge made, in a word whose characters are ids"
         if len(word) > self.long:
@@ -319,7 +320,6 @@ class BPETokenizer(Tokenizer):
         self.special_tokens = list(special_tokens)
         self.special = _special_ids(self.special_tokens, self.rules.tokens)
         self.tokens = self.rules.tokens + [s.encode() for s in self.special_tokens]
-
     @classmethod
     def train(cls, text: str, vocab_size: int, special_tokens: Iterable[str] = (),
               pattern: str = PATTERN) -> "BPETokenizer":
@@ -333,7 +333,6 @@ class BPETokenizer(Tokenizer):
         words = {w.encode(): n for w, n in counts.items()}
         merges = train_merges(words, vocab_size - start.vocab_size)
         return cls(merges, start.special_tokens, pattern)
-
     def encode(self, text: str, special: bool = True) -> list[int]:
         "Token ids of a text; a special token in it becomes its one id, unless `special` is False"
         return _encode(_whole(text), self.special if special else {}, self.rules, self.pattern)

@@ -5,13 +5,11 @@
 # %% auto #0
 __all__ = ['FILES', 'MODEL', 'OPTIMIZER', 'TOKENIZER', 'TRAIN', 'PRETRAINED', 'FREE', 'sync', 'sync_names', 'aside', 'swap',
            'recover', 'vacant', 'anew', 'find', 'holds_run', 'cast', 'others', 'check_place', 'as_json', 'write',
-           'save', 'run_state', 'named', 'fingerprint', 'read_info', 'read_arrays', 'known', 'model_config', 'load',
-           'base_of', 'check_whole', 'open_model', 'open_data', 'end_of', 'resume', 'check_run', 'settings', 'restore',
-           'stop_signals', 'summary', 'start_from']
+           'save', 'run_state', 'named', 'text_of', 'read_info', 'check_part', 'read_arrays', 'known', 'model_config',
+           'load', 'base_of', 'check_whole', 'open_model', 'open_data', 'end_of', 'resume', 'check_run', 'settings',
+           'restore', 'stop_signals', 'summary', 'start_from']
 
 # %% ../nbs/18_checkpoint.ipynb #80118bfb
-import hashlib
-import json
 import os
 import shutil
 import signal
@@ -26,9 +24,10 @@ import numpy as np
 
 from .backend import Array
 from .bpe import Tokenizer, load_tokenizer
-from .builder import CORPORA, holds_tokens, is_short, open_texts, sha256
+from .builder import CORPORA, holds_tokens, is_short, open_texts
 from .corpus import end_id
 from .data import Dataset, load_text
+from .files import check_file, fingerprint, is_same, machine, moved, sealed, sha256, unsealed
 from .shards import open_dataset
 from .training import Run, Step, TrainConfig
 from .transformer import GPT, GPTConfig
@@ -142,9 +141,8 @@ def check_place(folder: Path) -> None:
 
 # %% ../nbs/18_checkpoint.ipynb #9b1e40a7
 def as_json(info: dict[str, Any]) -> str:
-    "What train.json holds, with NumPy's numbers as Python's and paths as text"
-    plain = lambda v: v.item() if isinstance(v, np.generic) else os.fspath(v)
-    return json.dumps(info, indent=1, default=plain)
+    "What train.json holds, with its own digest; NumPy's numbers as Python's and paths as text"
+    return sealed(info, lambda v: v.item() if isinstance(v, np.generic) else os.fspath(v))
 
 def write(new: Path, model: GPT, tokenizer: Tokenizer | None, run: Run | None,
           dtype: str = "f4", **about: Any) -> None:
@@ -156,8 +154,8 @@ def write(new: Path, model: GPT, tokenizer: Tokenizer | None, run: Run | None,
     save_file(cast(weights, dtype), new / MODEL, metadata={"format": "numpygpt"})
     if tokenizer: tokenizer.save(new / TOKENIZER)
     if run: save_file(run.optimizer.state_dict(), new / OPTIMIZER)
-    digests = {name: sha256(new / name) for name in (MODEL, OPTIMIZER) if (new / name).exists()}
-    info = {"model": asdict(model.config), "sha256": digests}
+    digests = {name: sha256(new / name) for name in FILES if (new / name).exists()}
+    info = {"model": asdict(model.config), "sha256": digests, "machine": machine()}
     if run: info |= run_state(run) | {"at": run.source and os.path.abspath(run.source)}
     (new / TRAIN).write_text(as_json(info | about), encoding="utf-8")
     sync(new)
@@ -186,7 +184,7 @@ def run_state(run: Run) -> dict[str, Any]:
             "loader": run.loader.state_dict(),
             "generators": {name: rng.bit_generator.state for name, rng in generators.items()},
             "ready": run.ready and asdict(run.ready),        # None, unless a Ctrl-C came in between
-            "source": run.source, "data": fingerprint(run.dataset),
+            "source": run.source, "data": text_of(run), "val_fraction": run.dataset.val_fraction,
             **({"base": run.base} if run.base else {})}
 
 def named(info: dict[str, Any]) -> str | None:
@@ -194,26 +192,27 @@ def named(info: dict[str, Any]) -> str | None:
     at, given = info.get("at"), info["source"]               # at: not there in older ones
     return at if at and given not in CORPORA and os.path.exists(at) else given
 
-def fingerprint(dataset: Dataset) -> str:
-    "A short digest of the tokens, 16 hexadecimal digits: the same data gives the same one"
-    digest, end = hashlib.sha256(), 1 << 20
-    for tokens in (dataset.train, dataset.val):
-        digest.update(str(len(tokens)).encode())
-        for part in (tokens[:end], tokens[-end:]):
-            digest.update(np.asarray(part, dtype="<i4").tobytes())
-    return digest.hexdigest()[:16]
+def text_of(run: Run) -> str:
+    "The fingerprint of a run's tokens, which do not change while it goes on; taken once"
+    if "text" not in vars(run): vars(run)["text"] = fingerprint(run.dataset)
+    return vars(run)["text"]
 
 # %% ../nbs/18_checkpoint.ipynb #c7f668a4
 def read_info(folder: Path) -> dict[str, Any]:
-    "The settings in train.json; ValueError where it is damaged"
+    "The settings in train.json; ValueError where it is damaged, or not what was written"
     try:
-        info = json.loads((folder / TRAIN).read_text(encoding="utf-8"))
-        if not isinstance(info, dict) or "folder" not in info.get("base", "folder"):
-            raise ValueError("it lacks settings")
+        info = unsealed((folder / TRAIN).read_bytes())
+        if "folder" not in info.get("base", "folder"): raise ValueError("it lacks settings")
+        if not isinstance(info.get("sha256", {}), dict): raise ValueError("it has no digests")
     except (ValueError, TypeError) as e:
-        raise ValueError(f"{folder / TRAIN} is damaged ({e}): the checkpoint cannot be read, "
-                         "use an earlier copy") from None
+        raise ValueError(f"{folder / TRAIN} is damaged ({e}): use an earlier copy") from None
     return info
+
+def check_part(path: Path, info: dict[str, Any]) -> Path:
+    "The path of a file, which has the SHA-256 that train.json noted, if any; else ValueError"
+    check_file(path, info.get("sha256", {}).get(path.name), "if a run is just being saved there, "
+               "try again; otherwise use an earlier copy")
+    return path
 
 # %% ../nbs/18_checkpoint.ipynb #c7f668a5
 def read_arrays(path: Path, info: dict[str, Any] | None = None) -> dict[str, Array]:
@@ -223,16 +222,11 @@ def read_arrays(path: Path, info: dict[str, Any] | None = None) -> dict[str, Arr
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: the checkpoint is not complete, "
-                                "use an earlier copy")
+        raise FileNotFoundError(f"{path} is missing: use an earlier copy, a complete one")
     try: arrays = load_file(path)
     except SafetensorError as e:
         raise ValueError(f"{path} is damaged or cut off ({e}): use an earlier copy") from None
-    expected = (info or {}).get("sha256", {}).get(path.name)   # None: older than the digests
-    if expected and sha256(path) != expected:
-        raise ValueError(f"{path} is not the file that was saved, by its SHA-256 in {TRAIN}: "
-                         "if a run is just being saved there, try again; otherwise use an "
-                         "earlier copy")
+    check_part(path, info or {})
     return arrays
 
 # %% ../nbs/18_checkpoint.ipynb #4d7702ce
@@ -260,7 +254,8 @@ def load(folder: str | Path = PRETRAINED) -> tuple[GPT, Tokenizer | None]:
     model = GPT(model_config(info), np.random.default_rng(0))
     model.load_state_dict(read_arrays(folder / MODEL, info))
     model.eval()
-    return model, load_tokenizer(folder / TOKENIZER) if (folder / TOKENIZER).exists() else None
+    path = folder / TOKENIZER
+    return model, load_tokenizer(check_part(path, info)) if path.exists() else None
 
 def base_of(folder: str | Path) -> dict[str, Any]:
     "What a run says of the weights that it began with; {} for one that began with none"
@@ -280,19 +275,20 @@ def open_model(folder: str | Path) -> tuple[GPT, Tokenizer]:
     return model, tokenizer
 
 # %% ../nbs/18_checkpoint.ipynb #2c61f0ba
-def open_data(source: str | None, tokenizer: Tokenizer | Callable[[str], Tokenizer]) -> Dataset:
+def open_data(source: str | None, tokenizer: Tokenizer | Callable[[str], Tokenizer],
+              val_fraction: float = 0.1) -> Dataset:
     """The dataset that `source` names: a folder of token files, or whatever `numpygpt data` takes
 
-    Texts become tokens of `tokenizer`, or of the one that this function makes for a text; for
-    many texts it must be a Recipe."""
+    Of texts `val_fraction` is held out. They become tokens of `tokenizer`, or of the one that this
+    function makes for a text; for many texts it must be a Recipe."""
     if source is None:
         raise ValueError("this run's text was given as an object and has no name to find it by: "
                          "pass dataset=")
     if holds_tokens(source): return open_dataset(source)
-    if not is_short(source): return open_texts(source, tokenizer)
+    if not is_short(source): return open_texts(source, tokenizer, val_fraction)
     text = load_text(source)
     made = tokenizer if isinstance(tokenizer, Tokenizer) else tokenizer(text)
-    return Dataset.from_text(text, made)
+    return Dataset.from_text(text, made, val_fraction)
 
 def end_of(folder: str | Path) -> tuple[int, ...]:
     "The id that stood between documents where a run was trained, (id,); () where there was none"
@@ -312,7 +308,9 @@ def resume(folder: str | Path,
     check_whole(folder, info := read_info(folder))
     check_run(folder, info)
     source, config = source or named(info), settings(info, steps)
-    dataset = dataset or open_data(source, load_tokenizer(folder / TOKENIZER))
+    if dataset is None:
+        tokenizer = load_tokenizer(check_part(folder / TOKENIZER, info))
+        dataset = open_data(source, tokenizer, info.get("val_fraction", 0.1))
     run = Run(model_config(info), config, dataset, source)
     restore(run, folder, info)
     return run
@@ -320,7 +318,8 @@ def resume(folder: str | Path,
 # %% ../nbs/18_checkpoint.ipynb #301bc7aa
 def check_run(folder: Path, info: dict[str, Any]) -> None:
     "A ValueError where a model was saved without its run"
-    if not (isinstance(info.get("index"), int) and {"train", "loader", "source"} <= info.keys()):
+    whole = isinstance(info.get("index"), int) and {"train", "loader", "source"} <= info.keys()
+    if not (whole and isinstance(info.get("val_fraction", 0.1), (float, int))):
         raise ValueError(f"{folder} holds a model without its training state: "
                          "it can be sampled, not resumed")
 
@@ -336,7 +335,7 @@ def settings(info: dict[str, Any], steps: int | None = None) -> TrainConfig:
 # %% ../nbs/18_checkpoint.ipynb #301bc7a9
 def restore(run: Run, folder: Path, info: dict[str, Any]) -> None:
     "Put a run, made anew, where it was when `folder` was saved; ValueError where it is another"
-    if fingerprint(run.dataset) != info.get("data"):
+    if not is_same(run.dataset, info.get("data")):
         raise ValueError(f"the text {info['source']!r} is not the one that this run was trained "
                          "on, or was split otherwise: restore it, or start a new run")
     run.model.load_state_dict(read_arrays(folder / MODEL, info), frozen=not run.base)
@@ -347,6 +346,7 @@ def restore(run: Run, folder: Path, info: dict[str, Any]) -> None:
         run.sample_rng.bit_generator.state = info["generators"]["sample"]
         run.index, run.val_losses = info["index"], [tuple(v) for v in info["val_losses"]]
         run.ready = Step(**info["ready"]) if info.get("ready") else None
+    if line := moved(info.get("machine")): print(line)
 
 # %% ../nbs/18_checkpoint.ipynb #6c2f90d8
 @contextmanager

@@ -279,8 +279,8 @@ def for_ascii(pattern: str) -> Any:
 
 
 def cut_all(found: Iterable[str], pattern: str = PATTERN) -> dict[str, list[str]]:
-    "The pre-tokens of each of these texts"
-    plain = for_ascii(pattern).findall
+    "The pre-tokens of each of these texts; a pattern out of a file has a limit of time"
+    plain = for_ascii(pattern).findall if pattern == PATTERN else lambda s: pre_tokens(s, pattern)
     rows = {s: plain(s) if s.isascii() else pre_tokens(s, pattern) for s in found}
     if sum(map(len, chain.from_iterable(rows.values()))) < sum(map(len, rows)):
         for s in rows: pre_tokens(s, pattern)                # an error that says why

@@ -24,6 +24,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 
 from .bpe import Tokenizer, load_tokenizer
+from .files import as_text, check_file, put, read_sealed, sealed, sha256, whole
 
 # %% ../nbs/13_data.ipynb #3d3666e9
 NAMES = "Duke Fool Goose King Moth Nun Page Queen".split()
@@ -172,19 +173,13 @@ def fetch(name: str) -> bytes:
 
 # %% ../nbs/13_data.ipynb #14329027
 def load_text(name: str | Path) -> str:
-    "A corpus as one string: 'tinyplays', 'shakespeare', or the UTF-8 file at a path"
+    "A corpus as one string: 'tinyplays', 'shakespeare', or a text file, UTF-8 or marked as UTF-16"
     if name == "tinyplays": return tinyplays(500_000)
     if name == "shakespeare": return fetch("tinyshakespeare.txt").decode()
     path = Path(name)
     if not path.is_file():
         raise FileNotFoundError(f"no text file {path}: give tinyplays, shakespeare or a text file")
-    data = path.read_bytes()
-    if b"\0" in data:
-        raise ValueError(f"{path} is binary: byte {data.index(0)} is zero; give a UTF-8 text file")
-    try: text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as e:
-        raise ValueError(f"{path} is not UTF-8 text (byte {e.start} is {data[e.start]:#04x}): "
-                         "convert it to UTF-8, or cut it where a character ends") from None
+    text = as_text(path, path.read_bytes())
     if not text.strip(): raise ValueError(f"{path} is empty: give a file with text in it")
     return text.replace("\r\n", "\n")
 
@@ -208,8 +203,7 @@ def write_tokens(path: str | Path, ids: Ids, vocab_size: int) -> None:
     if ids.size and not 0 <= ids.min() <= ids.max() < vocab_size:
         raise ValueError(f"token ids must lie in 0 to {vocab_size - 1}; these go from {ids.min()} "
                          f"to {ids.max()}: is it the right tokenizer?")
-    with open(f"{path}.part", "wb") as f: np.save(f, ids.astype(_token_type(vocab_size)))
-    os.replace(f"{path}.part", path)
+    with whole(path) as file: np.save(file, ids.astype(_token_type(vocab_size)))
 
 def read_tokens(path: str | Path) -> np.ndarray:
     "The tokens of a file, (N,), as a memory map: nothing is read until it is used"
@@ -231,15 +225,18 @@ def split_text(text: str, val_fraction: float = 0.1) -> tuple[str, str]:
     cut = round(len(text) * (1 - val_fraction))
     return text[:cut], text[cut:]
 
+_PARTS, _ABOUT = ("train", "val"), "dataset.json"
+_FILES, _AGAIN = ("train.npy", "val.npy", "tokenizer.json"), "make the dataset again"
+
 class Dataset:
     "Train and validation tokens, (N,) each, with the tokenizer that made them"
+    val_fraction, characters = 0.1, dict[str, int]()         # of the text, where it is known
+
     def __init__(self, train: np.ndarray, val: np.ndarray, tokenizer: Tokenizer) -> None:
         self.train, self.val, self.tokenizer = train, val, tokenizer
-
     def __repr__(self) -> str:
         return (f"Dataset({len(self.train):,} tokens to train on, {len(self.val):,} held out, "
                 f"{self.tokenizer!r})")
-
     @property
     def vocab_size(self) -> int: return self.tokenizer.vocab_size
 
@@ -249,27 +246,35 @@ class Dataset:
         if not text: raise ValueError("the text is empty: give some text to learn from")
         kind, parts = _token_type(tokenizer.vocab_size), split_text(text, val_fraction)
         train, val = (np.array(tokenizer.encode(part), kind) for part in parts)
-        return cls(train, val, tokenizer)
+        made = cls(train, val, tokenizer)
+        made.val_fraction, made.characters = val_fraction, dict(zip(_PARTS, map(len, parts)))
+        return made
 
     def save(self, folder: str | Path) -> None:
-        "train.npy, val.npy and tokenizer.json"
+        "train.npy, val.npy, tokenizer.json, and what they are made of in dataset.json"
         (folder := Path(folder)).mkdir(parents=True, exist_ok=True)
-        write_tokens(folder / "train.npy", self.train, self.vocab_size)
-        write_tokens(folder / "val.npy", self.val, self.vocab_size)
+        for part in _PARTS: write_tokens(folder / f"{part}.npy", getattr(self, part), self.vocab_size)
         self.tokenizer.save(folder)
+        digests = {name: sha256(folder / name) for name in _FILES}
+        about = {"sha256": digests, "characters": self.characters}
+        put(folder / _ABOUT, sealed(about | {"val_fraction": self.val_fraction}))
 
     @classmethod
     def open(cls, folder: str | Path) -> "Dataset":
         "What `save` wrote; the tokens stay on disk"
         if not (folder := Path(folder)).is_dir():
             raise FileNotFoundError(f"there is no dataset folder {folder}: Dataset.save makes one")
-        train, val = read_tokens(folder / "train.npy"), read_tokens(folder / "val.npy")
-        return cls(train, val, load_tokenizer(folder))
+        about = read_sealed(folder / _ABOUT, _AGAIN) if (folder / _ABOUT).is_file() else {}
+        for name in _FILES: check_file(folder / name, about.get("sha256", {}).get(name), _AGAIN)
+        train, val = (read_tokens(folder / f"{part}.npy") for part in _PARTS)
+        made = cls(train, val, load_tokenizer(folder))
+        for name in about.keys() & {"characters", "val_fraction"}: setattr(made, name, about[name])
+        return made
 
     def chars_per_token(self, part: str = "val") -> float:
         "Characters that a token covers: bits per token divided by it are bits per character"
-        tokens = getattr(self, part)
-        return len(self.tokenizer.decode(tokens)) / len(tokens)
+        n = len(tokens := getattr(self, part))               # of unknown words only the text knows
+        return (self.characters.get(part) or len(self.tokenizer.decode(tokens))) / max(n, 1)
 
 # %% ../nbs/13_data.ipynb #4957691b
 def _checked(indices: Any, n: int) -> np.ndarray:            # as int64, all of them in 0 to n - 1
@@ -287,7 +292,6 @@ class Windows:
                              f"needs {context + 1}: take a shorter context, more text, or another "
                              "val_fraction")
         self.tokens, self.context, self.stride = tokens, context, context
-
     def __len__(self) -> int: return len(self.tokens) - self.context
     def __getitem__(self, starts: Any) -> tuple[np.ndarray, np.ndarray]:
         at = _checked(starts, len(self))[..., None] + np.arange(self.context + 1)    # (B, T + 1)
@@ -301,7 +305,6 @@ class Arrays:
     def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
         if len(x) != len(y): raise ValueError(f"x and y must be equally long: {len(x)}, {len(y)}")
         self.x, self.y = x, y
-
     def __len__(self) -> int: return len(self.x)
     def __getitem__(self, indices: Any) -> tuple[np.ndarray, np.ndarray]:
         indices = _checked(indices, len(self))
@@ -331,7 +334,6 @@ class DataLoader:
         if self.batches == 0:
             raise ValueError(f"an epoch has {self.items} items, fewer than one batch of "
                              f"{batch_size}: take a smaller one or more data, or drop_last=False")
-
     def __len__(self) -> int: return self.batches
 
     def order(self, epoch: int) -> np.ndarray:
@@ -351,7 +353,6 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for _ in range(self.batch, len(self)): yield self.next()
-
     def state_dict(self) -> dict: return {"epoch": self.epoch, "batch": self.batch, **self.setting}
     def load_state_dict(self, state: dict) -> None:
         "Go on from what `state_dict` gave, perhaps by way of JSON: the same batches follow"

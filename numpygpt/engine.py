@@ -50,6 +50,7 @@ operation("matmul", operator.matmul, lambda dy, y, a, b: dy @ b.swapaxes(-1, -2)
 
 def matmul(a: Operand, b: Operand) -> Result:
     "a @ b for (..., n, m) and (..., m, k); a vector is made a matrix, and its axis taken out again"
+    a, b = (x if hasattr(x, "ndim") else xp.asarray(x) for x in (a, b))          # lists, too
     if a.ndim == 1: return matmul(a[None], b)[..., 0, :] if b.ndim > 1 else (a * b).sum()
     if b.ndim == 1: return matmul(a, b[:, None])[..., 0]
     return apply("matmul", a, b)
@@ -161,9 +162,8 @@ def _einsum_vjp(k, dy, y, *xs, spec):
     known = dict(zip(part, dx.shape))
     dx = dx.reshape(tuple(known.get(c, 1) for c in mine))
     return broadcast_to(dx, tuple(n if m == 1 else m for n, m in zip(shape, dx.shape)))
-
-operation("einsum", lambda *xs, spec: xp.einsum(spec, *xs, optimize=True), each=_einsum_vjp)
-
+operation("einsum", lambda *xs, spec: cast(xp.einsum(spec, *map(wide, xs), optimize=True),
+                                           xp.result_type(*xs)), each=_einsum_vjp)
 def einsum(spec: str, *xs: Operand) -> Result:
     "Sum of products, as NumPy's; `spec` needs -> and has no letter twice in one operand"
     ins, arrow, out = spec.replace(" ", "").partition("->")

@@ -23,6 +23,7 @@ from . import checkpoint
 from .backend import to_cpu
 from .bpe import Tokenizer
 from .checkpoint import FREE, PRETRAINED, anew, vacant
+from .files import check_digests, note_digests
 from .module import Blank
 from .tensors import (
     INDEX, SINGLE, carry, check_names, listed, read_json, read_tensors, single, what_is)
@@ -230,6 +231,7 @@ def read_model(folder: str | Path, context: int | None = None) -> GPT:
 
     Nothing is drawn at random and no gradient is kept; `context` shortens what it reads.
     ValueError, FileNotFoundError in one line where the folder cannot be read to the letter."""
+    check_digests(Path(folder), "write or get the model again")
     kind, config = read_config(folder, context)
     model = GPT(config, Blank())
     model.bind(parameters(folder, kind, config))
@@ -326,6 +328,7 @@ def export(model: GPT, folder: str | Path, like: str | Path | None = None,
         save_file(dict(to_file(model, kind, to_config(h))), new / SINGLE, metadata={"format": "pt"})
         (new / CONFIG).write_text(json.dumps(h, indent=2), encoding="utf-8")
         if tokenizer: tokenizer.save(new / "tokenizer.json")
+        note_digests(new)
     return kind
 
 # %% ../nbs/27_hub.ipynb #7e475251

@@ -16,6 +16,7 @@ import numpy as np
 
 from .backend import Array, to_cpu, xp
 from .checkpoint import anew, vacant
+from .files import check_digests, note_digests
 from .hub import FAMILIES, described, family_for, stored
 from .linear import Linear
 from .module import Module, rows
@@ -131,6 +132,7 @@ def write_adapter(folder: str | Path, tensors: dict[str, np.ndarray], h: dict[st
     with anew(vacant(folder, ADAPTER_CONFIG)) as new:
         save_file(tensors, new / ADAPTER, metadata={"format": "pt"})
         (new / ADAPTER_CONFIG).write_text(json.dumps(h, indent=2), encoding="utf-8")
+        note_digests(new)
 
 # %% ../nbs/30_lora.ipynb #3a000007
 def beside(parts: list[tuple[LoRA | None, slice]], rank: int) -> tuple[np.ndarray, np.ndarray]:
@@ -197,6 +199,7 @@ def load_adapter(model: GPT, folder: str | Path) -> GPT:
     The model is changed and comes back. ValueError names a tensor that is missing, left over or of
     another shape, and an entry of the config that is not known; then nothing has changed."""
     check_bare(model)
+    check_digests(Path(folder), "get the adapter again")
     rank, alpha = read_settings(Path(folder))
     found, layers = open_tensors(Path(folder) / ADAPTER), dict[str, Any](model.modules())
     names = {n.removeprefix(HEAD).rpartition(".lora_")[0] for n in found}

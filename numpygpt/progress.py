@@ -8,7 +8,6 @@ __all__ = ['VARIABLE', 'DAYS', 'place', 'state', 'today', 'record', 'asked', 'du
 # %% ../nbs/progress.ipynb #b6000003
 import contextlib
 import html
-import json
 import os
 import re
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 import platformdirs
 
 from .course import PARTS, Chapter, chapters
+from .files import put, sealed, unsealed
 from .learn import Said
 
 # %% ../nbs/progress.ipynb #b6000007
@@ -66,7 +66,7 @@ def _sound(state):
 # %% ../nbs/progress.ipynb #b600000c
 def _read(path):
     "What the file holds, where there is none nothing; None where it is damaged"
-    try: found = json.loads(path.read_text(encoding="utf-8"))
+    try: found = unsealed(path.read_bytes())
     except FileNotFoundError: return _empty()
     except ValueError: return None
     return {**_empty(), **found} if _sound(found) else None
@@ -93,9 +93,7 @@ def _change(change: Callable[[dict[str, Any]], None]) -> None:
     with _locked(path):
         now = _mended(path)
         change(now)
-        new = path.with_name(path.name + ".new")
-        new.write_text(json.dumps(now, indent=1), encoding="utf-8")
-        os.replace(new, path)
+        put(path, sealed(now))
 
 # %% ../nbs/progress.ipynb #b600000e
 def today() -> date:

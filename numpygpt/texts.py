@@ -22,6 +22,7 @@ import numpy as np
 
 from .bpe import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, pre_tokens
 from .data import load_text
+from .files import encoding_of, why_binary
 
 # %% ../nbs/14_texts.ipynb #a498733b
 PLAIN = ".txt", ".md", ".jsonl"
@@ -88,7 +89,7 @@ def blocks(name: str, size: int = 1 << 20) -> Iterator[bytes]:
 
 # %% ../nbs/14_texts.ipynb #4904290e
 class NotText(ValueError):
-    "A source that is binary, or not UTF-8: it can be left out"
+    "A source that is binary, or no UTF-8 and not marked as UTF-16: it can be left out"
 
 
 def texts(name: str, size: int = 1 << 20,
@@ -96,25 +97,26 @@ def texts(name: str, size: int = 1 << 20,
     """The characters of a source, in parts of about `size` bytes; line ends are plain ones
 
     NotText says which byte is none of a text. `seen` is called with each block of bytes."""
-    decoder, at, rest = codecs.getincrementaldecoder("utf-8-sig")(), 0, ""
+    kind, at, rest = "", 0, ""
 
     def decode(block: bytes, last: bool) -> str:
         held = len(decoder.getstate()[0])
         try: return decoder.decode(block, last)
         except UnicodeDecodeError as e:
-            raise NotText(f"{name} is not UTF-8 text (byte {at - held + e.start} is "
-                          f"{e.object[e.start]:#04x}): convert it to UTF-8, or cut it where a "
-                          "character ends") from None
+            raise NotText(f"{name} is not {kind.removesuffix('-sig').upper()} text (byte "
+                          f"{at - held + e.start} is {e.object[e.start]:#04x}): convert it to "
+                          "UTF-8, or cut it where a character ends") from None
     for block in blocks(name, size):
         seen(block)
-        if b"\0" in block:
-            raise NotText(f"{name} is binary: byte {at + block.index(0)} is zero; give UTF-8 text")
+        if not kind: decoder = codecs.getincrementaldecoder(kind := encoding_of(block))()
+        if kind == "utf-8-sig" and b"\0" in block:
+            raise NotText(why_binary(name, at + block.index(0), block))
         text = rest + decode(block, False)
         at += len(block)
         rest = "\r" if text.endswith("\r") else ""
         if text := text[:len(text) - len(rest)]:
             yield text.replace("\r\n", "\n") if "\r" in text else text
-    if rest := rest + decode(b"", True): yield rest
+    if rest := rest + (decode(b"", True) if kind else ""): yield rest
 
 # %% ../nbs/14_texts.ipynb #7b888d4b
 _BETWEEN = {"line": "\n", "blank-line": "\n\n"}

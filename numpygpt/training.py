@@ -9,7 +9,6 @@ __all__ = ['SCHEDULES', 'HELD', 'PIECES', 'BOTH', 'PRESETS', 'TrainConfig', 'che
            'Preset']
 
 # %% ../nbs/17_training.ipynb #51311d67
-import json
 import math
 import os
 import re
@@ -28,6 +27,7 @@ import numpy as np
 from . import schedules
 from .backend import Array, get_device, xp
 from .data import Arrays, Dataset, Windows
+from .files import is_sound, read_lines, sealed_line, whole
 from .module import Flat, Module
 from .optimizers import OPTIMIZERS, Optimizer, clip_grad_norm
 from .shards import new_loader
@@ -291,29 +291,27 @@ def first_nonfinite(model: GPT, ids: Array) -> str:
 def record(steps: Iterable[Step], path: str | Path) -> Iterator[Step]:
     "Pass steps on, writing each as a line of JSON that can be read while training goes on"
     source = iter(steps)
-    with open(path, "a", encoding="utf-8") as file:
+    with open(path, "ab") as file:
         while True:
             with unbroken():
                 if (step := next(source, None)) is None: return
-                file.write(json.dumps(asdict(step)) + "\n")
+                file.write(sealed_line(asdict(step)))
                 file.flush()
             yield step
 
 def read_log(path: str | Path) -> list[Step]:
     "The steps written by `record`; a last line that is only half there is left out"
-    with open(path, encoding="utf-8") as file:
-        return [Step(**json.loads(s)) for s in file if s.endswith("\n") and s.strip()]
+    with open(path, "rb") as file: return read_lines(Step, path, file)
 
 # %% ../nbs/17_training.ipynb #d1c6babf
 def cut_log(path: str | Path, index: int) -> None:
     "Forget the steps after `index`: a resumed run will write them again"
     path = Path(path)
     if not path.exists(): return
-    shorter = path.with_name(path.name + ".new")
-    with open(path, "rb") as old, open(shorter, "wb") as new:
-        whole = (line for line in old if line.endswith(b"\n") and line.strip())
-        new.writelines(line for line in whole if json.loads(line)["index"] <= index)
-    os.replace(shorter, path)
+    with whole(path) as new, open(path, "rb") as old:
+        for n, line in enumerate(filter(bytes.strip, old), 1):
+            for step in read_lines(Step, path, [line], n):
+                if step.index <= index: new.write(line)
 
 # %% ../nbs/17_training.ipynb #3f6e1c0d
 PIECES = 500     # of a log, in a picture: more could not be told apart
@@ -324,18 +322,19 @@ def outline(path: str | Path) -> tuple[list[Step], list[int], list[float]]:
     "What a picture of a log needs: some steps, and the last index and mean loss of each piece"
     size = os.path.getsize(path) // PIECES + 1               # of a piece, in bytes
     steps: list[Step] = []
-    ends, means = [], []
+    ends, means, n = [], [], 1                               # n: of the first line of the piece
     with open(path, "rb") as file:
         while lines := file.readlines(size):
             if not lines[-1].endswith(b"\n"): del lines[-1]  # only half there
             if not lines: break
             found = BOTH.findall(b"".join(lines))
-            if len(found) < len(lines):                      # not as `record` writes them
-                found = [(s["loss"], s["grad_norm"]) for s in map(json.loads, lines)]
+            if len(found) < len(lines) or not all(map(is_sound, lines)):       # not as written
+                found = [(s.loss, s.grad_norm) for s in read_lines(Step, path, lines, n)]
             table = np.array([*map(float, chain(*found))]).reshape(-1, 2)
             measured = [i for i, s in enumerate(lines) if not s.endswith(b"null}\n")]
             few = {0, len(lines) - 1, *measured, *table.argmin(0), *table.argmax(0)}
-            steps += [Step(**json.loads(lines[i])) for i in sorted(few)]
+            for i in sorted(few): steps += read_lines(Step, path, [lines[i]], n + i)
+            n += len(lines)
             ends.append(steps[-1].index)
             means.append(float(table[:, 0].mean()))
     return steps, ends, means

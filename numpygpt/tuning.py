@@ -20,7 +20,7 @@ from . import checkpoint, hub
 from .bpe import Tokenizer, load_tokenizer
 from .chat import Message, Script
 from .checkpoint import (
-    FREE, MODEL, PRETRAINED, TOKENIZER, check_run, find, model_config, named, open_data,
+    FREE, MODEL, PRETRAINED, TOKENIZER, check_part, check_run, find, model_config, named, open_data,
     read_arrays, read_info, restore, settings)
 from .data import Arrays, Dataset
 from .lora import lora, merge
@@ -129,7 +129,7 @@ class Chats(Dataset):
         cut = len(found) - max(1, round(len(found) * val_fraction))
         self.train: Any = Pairs(found[:cut])
         self.val: Any = Pairs(found[cut:])
-        self.tokenizer = tokenizer
+        self.tokenizer, self.val_fraction = tokenizer, val_fraction
 
     def chars_per_token(self, part: str = "val") -> float:
         "Characters that a learned token covers"
@@ -186,10 +186,11 @@ def begun(folder: str | Path, adapter: dict[str, Any] | None, asked: dict[str, A
     return (lora(model, **adapter, rng=seed) if adapter else model), tokenizer
 
 
-def open_any(data: str, tokenizer: Tokenizer, length: int, script: Speaks | None) -> Dataset:
+def open_any(data: str, tokenizer: Tokenizer, length: int, script: Speaks | None,
+             val_fraction: float = 0.1) -> Dataset:
     "The dataset that `data` names: conversations where there is a script, else a text"
-    if script: return Chats(data, script, tokenizer, length)
-    dataset = open_data(data, tokenizer)
+    if script: return Chats(data, script, tokenizer, length, val_fraction)
+    dataset = open_data(data, tokenizer, val_fraction)
     if dataset.tokenizer._to_json() == tokenizer._to_json(): return dataset
     raise ValueError(f"the tokens in {data} were made by another tokenizer than that of the model: "
                      "give the text itself")
@@ -226,8 +227,9 @@ def model_of(folder: Path, info: dict[str, Any], context: int | None = None) -> 
         return model, tokenizer
     model = GPT(config, Blank())
     model.bind(read_arrays(folder / MODEL, info).items())
+    if base["published"]: check_part(folder / TOKENIZER, info)
     if base["published"]: return model, hub.read_tokenizer(folder, config.vocab_size)
-    return model, load_tokenizer(folder / TOKENIZER)
+    return model, load_tokenizer(check_part(folder / TOKENIZER, info))
 
 
 def opened(folder: str | Path, context: int | None = None) -> tuple[GPT, Tokenizer]:
@@ -250,7 +252,9 @@ def resume(folder: str | Path, dataset: Dataset | None = None, steps: int | None
     config, (model, tokenizer) = settings(info, steps), model_of(folder, info)
     if info["base"]["chat"]: script = script or Script.read(info["base"]["folder"], tokenizer)
     source = source or str(named(info))
-    if dataset is None: dataset = open_any(source, tokenizer, config.length, script)
+    if dataset is None:
+        held = info.get("val_fraction", 0.1)
+        dataset = open_any(source, tokenizer, config.length, script, held)
     run = Run(model.config, config, dataset, source, model=model, base=info["base"])
     restore(run, folder, info)
     return run

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpygpt import builder, checkpoint, hub, texts
+from numpygpt import builder, checkpoint, files, hub, texts
 from numpygpt.bpe import (BPETokenizer, CharTokenizer, Merges, WordTokenizer, pre_tokens,
                           train_merges)
 from numpygpt.builder import build, open_texts, summary
@@ -229,7 +229,7 @@ SMALL = Settings("bpe", 300, shard_tokens=900)
 @pytest.mark.parametrize("operation", ["replace", "open"])
 def test_killed_at_every_file_operation(plays, tmp_path, monkeypatch, operation):
     build([plays], tmp_path / "whole", SMALL, size=1000)
-    module = os if operation == "replace" else builder
+    module = os if operation == "replace" else files
     plain, stops = {"replace": os.replace, "open": open}[operation], 0
     while True:
         folder, left = tmp_path / f"{stops}", [stops]

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 import pytest
 
+from numpygpt.files import sealed_line
 from numpygpt.training import (PIECES, Step, cut_log, moving_mean, outline, plot_log, read_log,
                                record)
 
@@ -25,7 +26,7 @@ def steps(n, every=0, seed=0):
 
 def write(path, log):
     "As `record` does it, at once"
-    path.write_text("".join(json.dumps(vars(s)) + "\n" for s in log), encoding="utf-8")
+    path.write_bytes(b"".join(sealed_line(vars(s)) for s in log))
 
 
 def test_lines_are_those_of_record(tmp_path):
@@ -53,7 +54,7 @@ def test_a_picture_keeps_spikes_and_validations(tmp_path, n):
 def test_only_what_is_kept_is_parsed(tmp_path, monkeypatch):
     write(tmp_path / "log", steps(5000))
     parsed, loads = [], json.loads
-    monkeypatch.setattr(json, "loads", lambda line: parsed.append(line) or loads(line))
+    monkeypatch.setattr(json, "loads", lambda line, **how: parsed.append(line) or loads(line, **how))
     assert len(outline(tmp_path / "log")[0]) == len(parsed) < 3500
 
 

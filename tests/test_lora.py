@@ -132,6 +132,7 @@ def test_the_names_are_those_of_peft(tmp_path):
 
 
 def changed(folder, **entries):
+    (folder / "digests.json").unlink()
     path = folder / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | entries))
 
@@ -160,6 +161,7 @@ def test_tensors_that_have_no_place_are_named(tmp_path):
     from safetensors.numpy import load_file, save_file
     save_adapter(tuned(small(), rank=2), tmp_path / "a")
     path = tmp_path / "a" / "adapter_model.safetensors"
+    (tmp_path / "a" / "digests.json").unlink()
     found = load_file(path)
     lost = found.pop("base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight")
     save_file(found, path)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numpygpt import checkpoint
+from numpygpt import checkpoint, files
 from numpygpt.cli_train import Train
 from numpygpt.generate import generate
 from numpygpt.replicas import Replicas
@@ -73,7 +73,7 @@ def test_the_recipe_is_the_preset_and_its_first_steps_give_the_stored_losses(rec
     assert recipe.config == checkpoint.settings(ABOUT)
     assert recipe.model.config == checkpoint.model_config(ABOUT)
     assert recipe.dataset.tokenizer._to_json() == tokenizer._to_json()
-    assert checkpoint.fingerprint(recipe.dataset) == ABOUT["data"]
+    assert files.is_same(recipe.dataset, ABOUT["data"])
     with Replicas(recipe.model, recipe.flat, 1) as team:
         recipe.accumulate = lambda x, y: team.accumulate(x, y, recipe.config.micro_batch)
         losses = [step.loss for step in islice(fit(recipe), 3)]

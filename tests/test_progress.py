@@ -11,6 +11,7 @@ from datetime import date, timedelta
 import pytest
 
 from numpygpt import learn, progress
+from numpygpt.files import sealed, unsealed
 
 
 @pytest.fixture(autouse=True)
@@ -63,9 +64,9 @@ def test_a_reader_sees_the_old_file_or_the_new_one(path):
 
 def test_what_a_later_version_wrote_is_kept(path):
     progress.record("check", "x", ok=True)
-    later = json.loads(path.read_text()) | {"version": 7, "more": [1]}
+    later = unsealed(path.read_text()) | {"version": 7, "more": [1]}
     later["exercises"]["x"]["mood"] = "good"
-    path.write_text(json.dumps(later))
+    path.write_text(sealed(later))
     progress.record("check", "x", ok=True)
     now = json.loads(path.read_text())
     assert now["version"] == 7 and now["more"] == [1] and now["exercises"]["x"]["mood"] == "good"

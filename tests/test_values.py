@@ -12,7 +12,7 @@ from inspect import signature
 import numpy as np
 import pytest
 
-from numpygpt import checkpoint, optimizers
+from numpygpt import checkpoint, files, optimizers
 from numpygpt.activations import (Dropout, gelu, gelu_and_slope, gelu_bwd, gelu_exact,
                                   gelu_exact_and_slope, gelu_exact_bwd, relu, relu_and_slope,
                                   relu_bwd, sigmoid, sigmoid_bwd, silu, silu_and_slope, silu_bwd,
@@ -592,7 +592,7 @@ def test_what_is_on_the_disk_before_what_is_renamed(tmp_path, monkeypatch):
     from fcntl import F_GETFL, fcntl
     run, done = stopped(small_run()), []
     def flushed(handle):
-        writable = fcntl(handle, F_GETFL) & os.O_ACCMODE == os.O_RDWR
+        writable = fcntl(handle, F_GETFL) & os.O_ACCMODE != os.O_RDONLY
         done.append("names" if stat.S_ISDIR(os.fstat(handle).st_mode) else f"file {writable}")
     plain = os.replace
     save_run(tmp_path / "run", run)
@@ -600,8 +600,8 @@ def test_what_is_on_the_disk_before_what_is_renamed(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda a, b: (done.append("rename"), plain(a, b)))
     monkeypatch.setattr(shutil, "rmtree", lambda path, **_: done.append(f"delete {path.name}"))
     save_run(tmp_path / "run", run)
-    assert done == ["delete .run.old", "delete .run.new", *["file True"] * 4, "names",
-                    "rename", "rename", "names", "delete .run.old"]
+    assert done == ["delete .run.old", "delete .run.new", "file True", "rename",     # tokenizer
+                    *["file True"] * 4, "names", "rename", "rename", "names", "delete .run.old"]
 
 
 def test_a_swap_that_was_interrupted_is_found_and_finished(tmp_path):
@@ -655,30 +655,36 @@ def test_a_checkpoint_replaces_a_checkpoint_and_nothing_else(tmp_path):
 
 
 def test_what_train_json_says(tmp_path):
-    "The digests of both files with arrays, and what the caller says above what the run says"
+    "The digests of all other files, and what the caller says above what the run says"
     folder = save_run(tmp_path / "run", stopped(small_run()), source="mine", x=1)
     info = checkpoint.read_info(folder)
     assert (info["source"], info["x"], info["index"]) == ("mine", 1, 2)
-    names = checkpoint.MODEL, checkpoint.OPTIMIZER
+    names = set(checkpoint.FILES) - {checkpoint.TRAIN}
     wanted = {n: hashlib.sha256((tmp_path / "run" / n).read_bytes()).hexdigest() for n in names}
     assert info["sha256"] == wanted
 
 
 def test_the_fingerprint_of_a_text():
-    "SHA-256 over each part's length and tokens; of more than a million, over both ends"
-    digest = hashlib.sha256()
+    "SHA-256 over each part's length and all of its tokens; an older one sees both ends"
+    digest, older = hashlib.sha256(), hashlib.sha256()
     for tokens in ([3, 1, 2], [4]):
-        digest.update(str(len(tokens)).encode())
-        digest.update(2 * np.array(tokens, "<i4").tobytes())
+        for h, times in ((digest, 1), (older, 2)):
+            h.update(str(len(tokens)).encode())
+            h.update(times * np.array(tokens, "<i4").tobytes())
     part = lambda tokens: np.array(tokens, np.uint16)
     found = checkpoint.fingerprint(Dataset(part([3, 1, 2]), part([4]), None))
-    assert found == digest.hexdigest()[:16]
+    assert found == "all:" + digest.hexdigest()[:32]
+    small = Dataset(part([3, 1, 2]), part([4]), None)
+    assert files.sampled(small) == older.hexdigest()[:16]
+    assert files.is_same(small, found) and files.is_same(small, older.hexdigest()[:16])
+    for wrong in (None, 5, "", "all:", found[:-1], digest.hexdigest()[:16]):
+        assert not files.is_same(small, wrong)
     n, seen = (1 << 21) + 2, {}
     for at in (None, 0, (1 << 20) - 1, 1 << 20, n - (1 << 20) - 1, n - (1 << 20), n - 1):
         tokens = np.zeros(n, np.uint16)
         if at is not None: tokens[at] = 1
         seen[at] = checkpoint.fingerprint(Dataset(tokens, tokens[:1] * 0, None))
-    assert [at for at in seen if seen[at] != seen[None]] == [0, (1 << 20) - 1, n - (1 << 20), n - 1]
+    assert len(set(seen.values())) == len(seen)
     long, short = part([0] * 3), part([0])
     swapped = [checkpoint.fingerprint(Dataset(*p, None)) for p in ((long, short), (short, long))]
     assert swapped[0] != swapped[1]
