@@ -5,7 +5,7 @@ BIN    := .venv/bin
 ONE    := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help train test slow parity evidence lab docs bench runs pretrained clean
+.PHONY: help train test slow parity evidence reference lab docs bench race runs pretrained clean
 
 help:
 	@echo "make train   train a small GPT on the embedded corpus, and let it write (under a minute)"
@@ -15,7 +15,9 @@ help:
 	@echo "make slow    every notebook from a clean kernel, a run on real text, ranks under mpiexec, the wheel alone"
 	@echo "make parity  the tests against PyTorch and Hugging Face tokenizers"
 	@echo "make evidence  all three suites, with their outcomes stored for chapter 41"
+	@echo "make reference  the pages of formulas, symbols, papers, symptoms, names and speed, run anew"
 	@echo "make bench   speed beside PyTorch"
+	@echo "make race    sixty seconds of training, in bits per byte; ENTRY=folder for one of your own"
 	@echo "make runs    the long runs that the chapters show (an hour or two)"
 	@echo "make pretrained  the small model that comes with the package (ten minutes)"
 
@@ -26,7 +28,7 @@ help:
 	touch $@
 
 .venv/dev: .venv/core
-	$(BIN)/python -m pip install --quiet -e ".[dev,notebooks]"
+	$(BIN)/python -m pip install --quiet -e ".[dev,docs,notebooks]"
 	touch $@
 
 .venv/mpi: .venv/dev
@@ -44,7 +46,7 @@ test: .venv/dev
 	$(ONE) $(BIN)/python -m pytest tests --ignore tests/parity --ignore tests/slow
 
 lab: .venv/dev
-	$(BIN)/jupyter lab nbs
+	$(BIN)/jupyter lab nbs/index.ipynb
 
 docs: .venv/dev
 	$(BIN)/python .ci/build_docs.py
@@ -64,9 +66,18 @@ evidence: .venv/torch .venv/mpi
 	$(BIN)/nbdev_clean --fname nbs/41_evidence.ipynb
 	$(ONE) $(BIN)/python -m pytest tests/test_evidence.py
 
+# The pages that are computed from chapters, modules and tests; tests/test_reference.py says when.
+PAGES := reference formulas glossary papers symptoms api speed changelog questions
+reference: .venv/dev
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace $(PAGES:%=nbs/%.ipynb)
+	$(BIN)/python .ci/tidy.py $(PAGES:%=nbs/%.ipynb)
+
 bench: .venv/torch
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/texts.py --mb 20
+
+race: $(if $(ENTRY),.venv/core,.venv/torch)
+	$(BIN)/python benchmarks/race.py $(ENTRY)
 
 runs: .venv/core
 	$(BIN)/python benchmarks/runs.py
