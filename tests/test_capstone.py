@@ -1,4 +1,5 @@
 "The race: what a recipe is given, how it is judged, and the three kinds of claim that are refused"
+import importlib.util
 import json
 import math
 import statistics
@@ -12,7 +13,7 @@ from numpygpt.bpe import BPETokenizer, CharTokenizer, WordTokenizer, pre_tokens
 from numpygpt.data import split_text, tinyplays
 from numpygpt.learn import check
 from numpygpt.race import (CLAIM, FAILED, LEAST, LOG, LONGEST, RECIPE, Race, Refused, Result,
-                           again, bits_per_byte, claim, claimed, falling, judged, leaderboard,
+                           bits_per_byte, claim, claimed, falling, judged, leaderboard,
                            margin, race, secret, stopwatch)
 from numpygpt.transformer import GPT, GPTConfig
 
@@ -96,7 +97,7 @@ def test_a_claimed_race_that_took_longer_is_refused_at_once(honest, tmp_path, mo
 
 
 def test_a_race_that_takes_longer_is_refused_whatever_it_claims(tmp_path):
-    slow = "import time\n" + HONEST.replace("return run.model", "time.sleep(1.5)\n    return run.model")
+    slow = "import time\n" + HONEST.replace("return run", "time.sleep(1.5)\n    return run")
     claim(entry(tmp_path / "x", slow), TEXT, around(9.0, seconds=0.5), 1)
     verdict = judged(tmp_path / "x", TEXT)
     assert verdict.ok is False and "seconds of 1" in verdict.text
@@ -173,8 +174,9 @@ def test_check_finds_the_race():
 def test_a_claim_keeps_other_seeds_under_the_same_rules_alone(tmp_path):
     folder = entry(tmp_path / "x")
     claim(folder, TEXT, [result(0), result(1)])
-    assert [r["seed"] for r in claim(folder, TEXT, [result(1, 1.5), result(2)])["runs"]] == [0, 1, 2]
-    assert json.loads((folder / CLAIM).read_text())["runs"][1]["bits"] == 1.5
+    runs = claim(folder, TEXT, [result(1, 1.5), result(2)])["runs"]
+    assert [r["seed"] for r in runs] == [0, 1, 2] and runs[1]["bits"] == 1.5
+    assert json.loads((folder / CLAIM).read_text())["runs"] == runs
     assert len(claim(folder, TEXT, [result(3)], clock="processor")["runs"]) == 1
 
 
@@ -239,7 +241,8 @@ def test_the_rate_rises_and_falls_in_lines():
     assert falling(0.0)(0.0) == 1.0
 
 
-ENTRIES = sorted((Path(__file__).resolve().parents[1] / "benchmarks" / "race").glob("*/claim.json"))
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+ENTRIES = sorted((BENCHMARKS / "race").glob("*/claim.json"))
 
 
 def test_the_leaderboard_holds_the_claims_of_the_entries():
@@ -254,3 +257,39 @@ def test_the_leaderboard_holds_the_claims_of_the_entries():
 def test_an_entry_keeps_the_rules(path, monkeypatch):
     monkeypatch.setattr(module, "digest", lambda text: json.loads(path.read_text())["text"])
     assert len(claimed(path.parent, "")["runs"]) >= 3
+
+
+def test_the_command_races_in_turn_and_posts_each_claim(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    spec = importlib.util.spec_from_file_location("race_command", BENCHMARKS / "race.py")
+    spec.loader.exec_module(command := importlib.util.module_from_spec(spec))
+    monkeypatch.setattr(command, "race", lambda folder, seed, *rules: result(seed) if folder.name
+                        == "good" else module._need(False, "it stopped"))
+    (tmp_path / "text").write_text(TEXT)
+    (board := tmp_path / "board.jsonl").write_text('{"entry": "other"}\n{"entry": "good"}\n')
+    folders = [entry(tmp_path / "good"), entry(tmp_path / "bad")]
+    command.main([*map(str, folders), "--text", str(tmp_path / "text"), "--seeds", "4", "2"], board)
+    said = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in said] == [f"{n}, seed {s}" for s in (4, 2)
+                                                         for n in ("good", "bad")]
+    good, other = map(json.loads, board.read_text().splitlines())
+    assert good == {"entry": "good", **json.loads((folders[0] / CLAIM).read_text())}
+    assert [r["seed"] for r in good["runs"]] == [2, 4] and other == {"entry": "other"}
+
+
+def test_pytorch_gets_the_weights_where_they_belong(monkeypatch):
+    "Its model with our weights gives our logits; and the weights come back as they were"
+    torch = pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import theirs
+    path = BENCHMARKS / "race" / "pytorch" / RECIPE
+    spec = importlib.util.spec_from_file_location("race_pytorch", path)
+    spec.loader.exec_module(recipe := importlib.util.module_from_spec(spec))
+    config = GPTConfig(vocab_size=11, context=8, n_layer=2, n_embd=16, n_head=4)
+    model, net = GPT(config, np.random.default_rng(0)), theirs.GPT(config)
+    mine = model.named_parameters()
+    assert set(recipe.weights(net)) == set(mine)
+    with torch.no_grad():
+        for name, w in recipe.weights(net).items(): w.copy_(torch.as_tensor(mine[name]).t())
+        x = np.arange(8)[None]
+        assert np.abs(net(torch.as_tensor(x)).numpy() - model(x)).max() < 1e-5

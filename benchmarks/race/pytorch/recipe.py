@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
+import torch._dynamo                                        # the optimizer loads it in any case
 import torch.nn.functional as F
 
 HERE = Path(__file__).parent
