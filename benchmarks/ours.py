@@ -8,7 +8,8 @@ from threadpoolctl import threadpool_limits
 from numpygpt.activations import relu, relu_bwd
 from numpygpt.backend import get_device, xp
 from numpygpt.bpe import BPETokenizer
-from numpygpt.cost import step_flops, step_passes
+from numpygpt.attention import attend_blocks_bwd, attend_bwd, attend_within
+from numpygpt.cost import pairs, step_flops, step_passes, step_products
 from numpygpt.data import Dataset
 from numpygpt.generate import generate
 from numpygpt.linear import Linear
@@ -50,11 +51,23 @@ def step(name, o):
         replicas.step(optimizer)
         return float(loss)
     pieces = len(cut(model, x, y, lanes=replicas.lanes))
-    passes = step_passes(config, size, pieces)
-    longer = replace(config, context=2 * config.context)     # scores alone grow with the context
-    scores = step_passes(longer, size / 2, pieces) - passes
-    return work(once, amount=x.size, what="tokens", flops=step_flops(config, size), passes=passes,
-                scores=scores)
+    return work(once, amount=x.size, what="tokens", flops=step_flops(config, size),
+                products=step_products(config, size), passes=step_passes(config, size, pieces),
+                scores=size * config.n_layer * config.n_head * pairs(config))
+
+
+def attend(name, o):
+    "The attention of one layer, forward and backward, of one micro-batch on one core"
+    config, _ = cases.shape(f"{name}x1")
+    K, D, B = config.n_kv_head, config.n_embd // config.n_head, micro_batch_size(config)
+    rng, T = np.random.default_rng(0), config.context
+    draw = lambda n: rng.normal(size=(B, K, n, D)).astype(np.float32)
+    q, do, k, v = draw(config.n_head // K * T), draw(config.n_head // K * T), draw(T), draw(T)
+
+    def once():
+        kept = attend_within(q, k, v, T)[1]
+        (attend_bwd if len(kept) == 4 else attend_blocks_bwd)(do, *kept)
+    return work(once, scores=B * config.n_head * pairs(config))
 
 
 def train(name, o):

@@ -20,6 +20,7 @@ import cases                                                 # noqa: E402
 import machine                                               # noqa: E402
 from sides import alternate, peak                            # noqa: E402
 
+from numpygpt.attention import LONG                          # noqa: E402
 from numpygpt.backend import use                             # noqa: E402
 from numpygpt.replicas import usable_cores                   # noqa: E402
 
@@ -54,9 +55,8 @@ def rates(row, m, threads):
         row[f"share {side}"] = row["flops"] / row[side] / 1e9 / top
     if "passes" in row and "cache gbytes" in m:
         # seconds for a number
-        cache, memory = (4e-9 / m[kind][threads] for kind in ("cache gbytes", "gbytes"))
-        row["roof"] = row["flops"] / peaks[threads] / 1e9 + row["passes"] * cache
-        row["roof, scores in memory"] = row["roof"] + row["scores"] * (memory - cache)
+        cache = 4e-9 / m["cache gbytes"][threads]
+        row["roof"] = row["products"] / peaks[threads] / 1e9 + row["passes"] * cache
 
 
 def in_turn(case, o, m, sides, seconds):
@@ -73,7 +73,19 @@ def compare(case, o, m):
     return in_turn(case, o, m, sides, o.seconds)
 
 
-def scaling(name, o, m): return in_turn(f"step {name}", o, m, ("ours", "theirs"), o.seconds / 6)
+def scaling(name, o, m):
+    "A point of the scaling; and beside it, since the machine changes, the one that foretells it"
+    times, shared, _ = alternate(f"step {cases.SHARED}", o, ("ours",), o.seconds / 12)
+    row = in_turn(f"step {name}", o, m, ("ours", "theirs"), o.seconds / 6)
+    return row | {"shared": median(times["ours"]),
+                  "tokens": row["amount"] / shared["amount"], "shared scores": shared["scores"],
+                  "lanes": min(o.threads, cases.shape(name)[1])}
+
+
+def score(name, o, m):
+    "Seconds that attention takes for one score, forward and backward, on one core"
+    times, facts, _ = alternate(f"attend {cases.SCORES[name]}", o, ("ours",), o.seconds / 6)
+    return median(times["ours"]) / facts["scores"]
 
 
 def memory(case, o, m):
@@ -105,13 +117,13 @@ def setting(name, o, m):
             "met": ours >= s.bound if more else ours <= s.bound, **facts}
 
 
-def predict(points):
-    """To each point of the scaling what the roofs make of the one that all sizes share;
+def predict(points, score, lanes):      # {"whole", "blocks"}: seconds for a score; of the shared
+    """To each point of the scaling what one shared step and the time of a score foretell;
     and the straight line through the batches"""
-    shared = points["128x32" if "128x32" in points else next(iter(points))]
-    for p in points.values():
-        p["predicted"] = [p[roof] * shared["ours"] / shared["roof"]
-                          for roof in ("roof", "roof, scores in memory")]
+    for name, p in points.items():
+        each = score["whole" if int(name.split("x")[0]) <= LONG else "blocks"]
+        rest = p["shared"] - p["shared scores"] * score["whole"] / lanes
+        p["predicted"] = p["tokens"] * rest + p["scores"] * each / p["lanes"]
     size = np.array([int(name.split("x")[1]) for name in cases.SCALING["batch"]])
     ours = np.array([points[name]["ours"] for name in cases.SCALING["batch"]])
     each, fixed = np.polyfit(size, ours, 1, w=1 / ours)      # the relative error counts
@@ -128,6 +140,7 @@ def comparisons(o):
     for name in cases.STEPS: yield "rows", f"memory {name}", memory
     for name in cases.SETTINGS: yield "settings", name, setting
     for name in dict.fromkeys(sum(cases.SCALING.values(), [])): yield "scaling", name, scaling
+    for name in cases.SCORES: yield "score", name, score
 
 
 def measure(results, o, save):
@@ -141,8 +154,8 @@ def measure(results, o, save):
         results.setdefault(section, {})[name] = how(name, o, m)
         save()
     points = results.get("scaling", {})
-    if set(sum(cases.SCALING.values(), [])) <= set(points):
-        results["linear in batch"] = predict(points)
+    if {*sum(cases.SCALING.values(), []), *cases.SCORES} <= {*points, *results.get("score", {})}:
+        results["linear in batch"] = predict(points, results["score"], o.threads)
     save()
 
 
@@ -190,10 +203,9 @@ def beside_others(rows):
 
 def growth(rows, fit):
     yield (f"{'context x batch':18}{'ours':>13}{'PyTorch':>13}"
-           "   predicted, scores in cache to memory")
+           f"{'predicted':>13}")
     for name, row in rows.items():
-        predicted = "{:7.4g} to {:.4g}".format(*row["predicted"]) if "predicted" in row else ""
-        yield f"{name:18}{number(row, 'ours')}{number(row, 'theirs')}   {predicted}"
+        yield f"{name:18}" + "".join(number(row, key) for key in ("ours", "theirs", "predicted"))
     if fit:
         yield (f"in the batch: {fit['fixed']:.3f} s and {fit['each']:.4f} s for each sequence, "
                f"at most {fit['residual']:.0%} off")

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from numpygpt.cost import (STEPS, cpu_ms, extra_mb, hold_memory, once_ms, step_flops, step_passes,
-                           widths)
+from numpygpt.cost import (STEPS, cpu_ms, extra_mb, hold_memory, once_ms, pairs, step_flops,
+                           step_passes, step_products, widths)
 from numpygpt.gradcheck import wrongs
 from numpygpt.training import accumulate
 from numpygpt.transformer import GPT, GPTConfig
@@ -16,7 +16,7 @@ from numpygpt.transformer import GPT, GPTConfig
 SMALL = GPTConfig(vocab_size=11, context=6, n_layer=2, n_embd=16, n_head=4, n_kv_head=2)
 CONFIGS = {"GQA": SMALL, "MHA": replace(SMALL, n_kv_head=4),
            "swiglu": replace(SMALL, activation="swiglu"), "hidden": replace(SMALL, n_hidden=23),
-           "long": replace(SMALL, context=17)}
+           "long": replace(SMALL, context=17), "blocks": replace(SMALL, context=300)}
 
 
 class Counted(np.ndarray):
@@ -37,7 +37,8 @@ def test_operations_are_counted_to_the_last_one(name):
     for _, owner, key in model.slots(): setattr(owner, key, getattr(owner, key).view(Counted))
     ids, Counted.flops = np.zeros((3, config.context), int), 0
     accumulate(model, ids, ids, 3)
-    assert Counted.flops == step_flops(config, 3)
+    assert Counted.flops == step_products(config, 3) and (
+        name == "blocks" or step_flops(config, 3) == Counted.flops)
 
 
 @pytest.mark.parametrize("mistake", wrongs(step_flops), ids=lambda w: w.name)
@@ -53,6 +54,12 @@ def test_passes_grow_with_the_batch_and_with_the_pieces():
     matrices = sum(w.size for w in named.values() if w.ndim == 2)
     assert two - one == 3 * matrices                         # one gradient is added to another
     assert step_passes(config, 24, 2) == 2 * one
+
+
+def test_scores_in_blocks():
+    "Blocks of 64 queries, two heads for each key: 64 (64 + 128 + 192 + 256) + 44 * 300 by hand"
+    assert pairs(replace(SMALL, context=256)) == 256**2
+    assert pairs(replace(SMALL, context=300)) == 64 * 640 + 44 * 300
 
 
 def test_widths_are_those_of_the_arrays():
