@@ -27,7 +27,8 @@ from .bpe import Tokenizer, load_tokenizer
 from .builder import CORPORA, holds_tokens, is_short, open_texts
 from .corpus import end_id
 from .data import Dataset, load_text
-from .files import check_file, fingerprint, is_same, machine, moved, sealed, sha256, unsealed
+from .files import (
+    check_file, fingerprint, is_same, machine, moved, save_arrays, sealed, sha256, unsealed)
 from .shards import open_dataset
 from .training import Run, Step, TrainConfig
 from .transformer import GPT, GPTConfig
@@ -147,13 +148,12 @@ def as_json(info: dict[str, Any]) -> str:
 def write(new: Path, model: GPT, tokenizer: Tokenizer | None, run: Run | None,
           dtype: str = "f4", **about: Any) -> None:
     "All files of a checkpoint, in a folder made for them, down to the disk"
-    from safetensors.numpy import save_file
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     weights = model.state_dict(frozen=not (run and run.base))
-    save_file(cast(weights, dtype), new / MODEL, metadata={"format": "numpygpt"})
+    save_arrays(new / MODEL, cast(weights, dtype), format="numpygpt")
     if tokenizer: tokenizer.save(new / TOKENIZER)
-    if run: save_file(run.optimizer.state_dict(), new / OPTIMIZER)
+    if run: save_arrays(new / OPTIMIZER, run.optimizer.state_dict())
     digests = {name: sha256(new / name) for name in FILES if (new / name).exists()}
     info = {"model": asdict(model.config), "sha256": digests, "machine": machine()}
     if run: info |= run_state(run) | {"at": run.source and os.path.abspath(run.source)}

@@ -23,7 +23,7 @@ from . import checkpoint
 from .backend import to_cpu
 from .bpe import Tokenizer
 from .checkpoint import FREE, PRETRAINED, anew, vacant
-from .files import check_digests, note_digests
+from .files import check_digests, note_digests, save_arrays, standing
 from .module import Blank
 from .tensors import (
     INDEX, SINGLE, carry, check_names, listed, read_json, read_tensors, single, what_is)
@@ -319,13 +319,12 @@ def export(model: GPT, folder: str | Path, like: str | Path | None = None,
 
     Config, tokenizer and templates come from `like`, or the family is the first that fits.
     ValueError names what does not fit, or is in the way."""
-    from safetensors.numpy import save_file
     folder = vacant(folder, CONFIG)
     kind, h = described(model.config, like)
     with anew(folder) as new:
         for source in (folder, like):
             if source and Path(source).is_dir(): carry(Path(source), new)
-        save_file(dict(to_file(model, kind, to_config(h))), new / SINGLE, metadata={"format": "pt"})
+        save_arrays(new / SINGLE, dict(to_file(model, kind, to_config(h))), format="pt")
         (new / CONFIG).write_text(json.dumps(h, indent=2), encoding="utf-8")
         if tokenizer: tokenizer.save(new / "tokenizer.json")
         note_digests(new)
@@ -353,7 +352,7 @@ def read_tokenizer(folder: str | Path, vocab_size: int) -> Tokenizer | None:
 def home(folder: str | Path) -> Path:
     "The folder whose weights a run began with, however many runs lie between; else the folder"
     while base := checkpoint.base_of(folder): folder = base["folder"]
-    return Path(folder)
+    return Path(standing(folder))
 
 # %% ../nbs/27_hub.ipynb #7e475253
 def end_ids(folder: str | Path) -> tuple[int, ...]:
@@ -370,7 +369,7 @@ def load(folder: str | Path = PRETRAINED,
 
     Without an argument it is the model that comes with the package. `context` shortens what a
     published model reads."""
-    if not is_published(folder):
+    if not is_published(folder := standing(folder)):
         if not checkpoint.base_of(folder): return checkpoint.load(folder)
         return later("tuning", "opened")(folder, context)
     model = read_model(folder, context)

@@ -16,7 +16,7 @@ import numpy as np
 
 from .backend import Array, to_cpu, xp
 from .checkpoint import anew, vacant
-from .files import check_digests, note_digests
+from .files import check_digests, note_digests, save_arrays, standing
 from .hub import FAMILIES, described, family_for, stored
 from .linear import Linear
 from .module import Module, rows
@@ -128,9 +128,8 @@ HEAD = "base_model.model."                               # before every name
 
 def write_adapter(folder: str | Path, tensors: dict[str, np.ndarray], h: dict[str, Any]) -> None:
     "Both files in a folder that is new, or held an adapter before: never half"
-    from safetensors.numpy import save_file
     with anew(vacant(folder, ADAPTER_CONFIG)) as new:
-        save_file(tensors, new / ADAPTER, metadata={"format": "pt"})
+        save_arrays(new / ADAPTER, tensors, format="pt")
         (new / ADAPTER_CONFIG).write_text(json.dumps(h, indent=2), encoding="utf-8")
         note_digests(new)
 
@@ -199,9 +198,9 @@ def load_adapter(model: GPT, folder: str | Path) -> GPT:
     The model is changed and comes back. ValueError names a tensor that is missing, left over or of
     another shape, and an entry of the config that is not known; then nothing has changed."""
     check_bare(model)
-    check_digests(Path(folder), "get the adapter again")
-    rank, alpha = read_settings(Path(folder))
-    found, layers = open_tensors(Path(folder) / ADAPTER), dict[str, Any](model.modules())
+    check_digests(folder := Path(standing(folder)), "get the adapter again")
+    rank, alpha = read_settings(folder)
+    found, layers = open_tensors(folder / ADAPTER), dict[str, Any](model.modules())
     names = {n.removeprefix(HEAD).rpartition(".lora_")[0] for n in found}
     there = max((sites(model, kind) for kind in FAMILIES), key=lambda s: len(s.keys() & names))
     chosen = [(name, parts) for name, parts in there.items() if name in names]
