@@ -23,10 +23,12 @@ from numpygpt.cli_train import Train                         # noqa: E402
 from numpygpt.cost import hold_memory, step_flops   # noqa: E402
 from numpygpt.data import Dataset, Windows, load_text, split_text   # noqa: E402
 from numpygpt.generate import generate                       # noqa: E402
+from numpygpt.inside import copy_loss, copying               # noqa: E402
+from numpygpt.inside import prefix_matching, previous_token, repeated   # noqa: E402
 from numpygpt.replicas import Replicas   # noqa: E402
 from numpygpt.training import PRESETS, Run, TrainConfig                     # noqa: E402
 from numpygpt.training import cut_log, evaluate, fit, read_log, record      # noqa: E402
-from numpygpt.transformer import GPTConfig                   # noqa: E402
+from numpygpt.transformer import GPTConfig, attention_maps   # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 STORED = ROOT / "nbs" / "stored"
@@ -259,9 +261,47 @@ def tokenizers(folder, workers):   # one core, whatever `workers` says
     store("tokenizers.json", {"source": "shakespeare", "flops": FLOPS, "tokenizers": rows})
 
 
+COPIER = dict(vocab_size=64, context=64, n_embd=64, n_head=2, position="learned")
+LOOKS = np.arange(0, 601, 20)       # updates done
+
+
+def watched(config, seed, ids, period, shown):   # as from `repeated`; (1, T), whose maps are kept
+    """At each of LOOKS both losses, (2, S), both scores of every head, (S, L, H) each, and the
+    maps of every head, (S, L, H, T, T); then the model"""
+    losses, scores, maps = [], [], []
+    for step, model in copying(config, seed, LOOKS[-1]):
+        if step not in LOOKS: continue
+        losses.append(copy_loss(model, ids, period))
+        every = attention_maps(model, ids)
+        scores.append((prefix_matching(every, ids), previous_token(every)))
+        maps.append(attention_maps(model, shown)[:, 0])
+        print(config.n_layer, seed, step, losses[-1], flush=True)
+    return np.array(losses).T, *np.array(scores).swapaxes(0, 1), np.array(maps), model
+
+
+def inside(folder, workers):   # one core, whatever `workers` says
+    """Chapter 39: attention alone on repeated sequences, one layer and two, three seeds each; of
+    the first seed also the maps and the weights, in 8 and in 16 bits"""
+    ids, period = repeated(np.random.default_rng(99), 64, 64, 64)
+    shown, _ = repeated(np.random.default_rng(0), 1, 24, 64, 8, 8)
+    found = {"steps": LOOKS, "seeds": np.array(SEEDS), "ids": shown[0]}
+    for name, n_layer in (("one", 1), ("two", 2)):
+        config = GPTConfig(n_layer=n_layer, **COPIER)
+        runs = [watched(config, seed, ids, period, shown) for seed in SEEDS]
+        losses, prefix, previous = (np.stack([run[k] for run in runs]) for k in range(3))
+        found |= {f"{name} losses": losses.astype("f4"), f"{name} prefix": prefix.astype("f4"),
+                  f"{name} previous": previous.astype("f4"),
+                  f"{name} config": np.array(json.dumps(asdict(config)))}
+    *_, maps, model = runs[0]                                            # of two layers
+    found["maps"] = np.round(255 * maps).astype("u1")
+    found |= {f"model {k}": w.astype("f2") for k, w in model.state_dict(frozen=False).items()}
+    np.savez_compressed(STORED / "inside.npz", **found)
+
+
 # A new one: a function of (folder for the run, workers or None) that writes into nbs/stored,
 # and its name here.
-RUNS = {"shakespeare": shakespeare, "sizes": sizes, "tokenizers": tokenizers}
+RUNS = {"shakespeare": shakespeare, "sizes": sizes, "tokenizers": tokenizers,
+        "inside": inside}
 
 
 def main():
