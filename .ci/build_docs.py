@@ -1,194 +1,311 @@
-"""Builds the site into _docs, and README.md, from nbs/: with Quarto if it is there, else by pandoc.
+"""Builds the site into _docs, and README.md, from nbs/.
 
-The pandoc pages have what matters (text, MathML, figures with alt text, API tables, links) and
-need no network to read.
-nbdev does its own processing first: it resolves links to symbols and renders `show_doc`."""
+nbdev processes the notebooks first; no cell runs, and `show_doc` is asked anew. Sphinx makes the
+pages, pandoc the formulas, as MathML: no page needs a script to be read, nor another host.
+`nbdev_docs` makes the same pages, at the same addresses, where Quarto is installed."""
+import ast
 import base64
-import html
+import json
+import logging
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import warnings
+from functools import cache
+from html import unescape
+from importlib import import_module
 from pathlib import Path
 
-import nbformat
 import pypandoc
 import yaml
+import ziamath
+from docutils import nodes
+from execnb.nbio import nb2dict, read_nb
 from nbdev.config import get_config
 from nbdev.doclinks import _build_modidx
-from nbdev.serve import proc_nbs
+from nbdev.processors import FilterDefaults, add_show_docs, exec_show_docs, insert_warning
+from nbdev.showdoc import show_doc
+from fontTools.subset import Subsetter
+from fontTools.ttLib import TTFont
+from sphinx.application import Sphinx
 
-from numpygpt.course import PARTS, chapters
+from numpygpt.course import PARTS, as_text, chapters
 
-KEEP = {"code": {"cell_type", "id", "metadata", "source", "outputs", "execution_count"},
-        "markdown": {"cell_type", "id", "metadata", "source", "attachments"}}
-STYLE = """<style>
-nav.side{position:fixed;inset:0 auto 0 0;width:13em;padding:1em;overflow:auto;background:#f4f4f6}
-nav.side{font-size:.9em}
-nav.side a{display:block;padding:.25em 0;color:#224;text-decoration:none}
-nav.side a[aria-current]{font-weight:bold}
-nav.side b{display:block;padding:.8em 0 .1em;color:#556}
-body{margin:0 2em 4em 16em!important;max-width:50em!important;line-height:1.5}
-body{font-family:system-ui,sans-serif}
-img{max-width:100%}
-pre{overflow-x:auto;padding:.6em;background:#f8f8fa;font-size:.86em}
-table{border-collapse:collapse}
-col{width:auto!important}
-td,th{border:1px solid #ccd;padding:.3em .6em;text-align:left;vertical-align:top}
-math[display=block]{overflow-x:auto;overflow-y:hidden}
-@media(max-width:60em){nav.side{position:static;width:auto}body{margin:1em!important}}
-</style>"""
-FORMAT = "ipynb+raw_html+markdown_in_html_blocks"        # formulas and code within <details>, too
-PYTHON = {"kernelspec": {"name": "python3", "display_name": "python3", "language": "python"}}
+CFG = get_config()
+ROOT, NBS, OUT = Path(CFG.config_path), Path(CFG.nbs_path), Path(CFG.doc_path)
+SITE, BLOB = f"{CFG.doc_host}{CFG.doc_baseurl}/", f"{CFG.git_url}/blob/{CFG.branch}"
+CONF = dict(
+    project="numpygpt", html_title="numpygpt", html_baseurl=SITE, html_theme="furo", language="en",
+    extensions=["myst_nb", "sphinx_copybutton", "build_docs"], nb_execution_mode="off",
+    myst_enable_extensions=["dollarmath", "amsmath", "attrs_inline", "attrs_block"],
+    myst_heading_anchors=4, myst_heading_slug_func="build_docs.slug",
+    myst_url_schemes={"http": None, "https": None, "site": "{{path}}#{{fragment}}"},
+    nb_render_markdown_format="myst", html_math_renderer="mathml",
+    html_static_path=["static"], html_css_files=["styles.css", "math.css"], html_copy_source=False,
+    pygments_style="github-light-high-contrast", pygments_dark_style="github-dark-high-contrast",
+    copybutton_selector=".cell_input pre, .highlight-sh pre", html_show_sphinx=False,
+    suppress_warnings=["mystnb.unknown_mime_type", "config.cache"],
+    html_theme_options=dict(top_of_page_buttons=[]))
 
 
-def options(cell):
+def short(stem): return re.sub(r"^\d\d_", "", stem)
+
+
+def entries():
+    "(part, [(name of the notebook, label)]) for each part, in the order of reading"
+    at = {c.path.stem: c.title.split(":")[0] for c in chapters()}
+    label = lambda stem: f"{stem[:2]} {at[stem]}" if stem[:2].isdigit() else at[stem]
+    return [(part, [(s, label(s)) for s in stems if s in at]) for part, stems in PARTS.items()]
+
+
+class Processing(FilterDefaults):
+    "nbdev's, less what adds cells and what runs them"
+    def base_procs(self):
+        return [p for p in super().base_procs()
+                if p not in (add_show_docs, exec_show_docs, insert_warning)]
+
+
+def processed(path):
+    "(title, description, cells) of a notebook, as nbdev has processed it"
+    nb = read_nb(path)
+    Processing()(nb)
+    front, *cells = nb2dict(nb)["cells"]
+    front = yaml.safe_load("".join(front["source"]).strip().strip("-"))
+    for cell in cells: cell["source"] = "".join(cell.get("source", ""))
+    return front["title"], front["description"], [c for c in cells if c["source"]]
+
+
+def options(source):
     "The `#| name: value` lines of a code cell, and its source without them"
-    lines = cell.source.splitlines()
+    lines = source.splitlines()
     marked = [re.fullmatch(r"#\|\s*([\w-]+):?\s*(.*)", line) for line in lines]
     source = "\n".join(line for line, m in zip(lines, marked) if not m)
     return {m[1]: m[2].strip().strip('"') for m in marked if m}, source
 
 
-def page(path, base):
-    "A processed notebook as pandoc takes it, with its title, description and file name"
-    nb = nbformat.read(path, 4)
-    front = {}
-    if nb.cells[0].cell_type == "raw":
-        front = yaml.safe_load(nb.cells.pop(0).source.strip().strip("-"))
-    cells = []
-    for cell in nb.cells:
-        if cell.cell_type == "raw" or "THIS FILE WAS AUTOGENERATED" in cell.source: continue
-        cells += code(cell) if cell.cell_type == "code" else [cell]
-    for cell in cells:
-        if cell.cell_type == "markdown":
-            source = re.sub(r"(\]\([^)]*\))\{[^}]*\}", r"\1", cell.source)
-            cell.source = source.replace(f"]({base}", "](")
-        for key in [k for k in cell if k not in KEEP[cell.cell_type]]: del cell[key]
-    nb.cells, nb.metadata = cells, PYTHON
-    name = front.get("output-file", path.stem + ".html")
-    return nb, front.get("title", path.stem), front.get("description", ""), name
+def said(cell, names):
+    "The Markdown that a cell puts out; what `show_doc` says of names of a module is asked anew"
+    if things := re.findall(r"show_doc\((.+)\)", cell["source"]):
+        return "\n\n".join(show_doc(eval(t, names))._repr_markdown_() for t in things)
+    return "\n\n".join("".join(o["data"]["text/markdown"]) for o in cell["outputs"]
+                       if "text/markdown" in o.get("data", {}))
 
 
-def embedded(output):
-    "A picture among the outputs as a data address, or None"
-    data = {kind: "".join(value) for kind, value in output.get("data", {}).items()}
-    if svg := data.get("image/svg+xml"):
-        return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
-    if png := data.get("image/png"): return "data:image/png;base64," + png.replace("\n", "")
+def linked(text):
+    "Markdown with the links and headings that Sphinx takes"
+    text = re.sub(r"---\n+(\[source\]\(.*?\))\{.*\}\n+(#+ .*)\n", r"\2\n\n\1{.source}\n", text)
+    text = re.sub(r"---\n+(#+ )", r"\1", text)
+    text = re.sub(rf"\]\((?:{re.escape(SITE)})?([\w.]+\.html[#)])", r"](site:\1", text)
+    return re.sub(r"\]\((\d\d_)?([\w.]+\.ipynb)", r"](\2", text)
 
 
-def code(cell):
-    "A code cell as the cells that show it: `show_doc` is its markdown, a figure gets its alt text"
-    opts, cell.source = options(cell)
-    texts = [o.data["text/markdown"] for o in cell.outputs if "text/markdown" in o.get("data", {})]
-    if opts.get("echo") == "false" and texts:
-        return [nbformat.v4.new_markdown_cell("\n\n".join("".join(text) for text in texts))]
-    pictures = []
-    for o in cell.outputs:
-        if o.output_type in ("execute_result", "display_data"): o.setdefault("metadata", {})
-        if o.output_type == "execute_result": o.execution_count = 1
-        if data := embedded(o):
-            alt = html.escape(opts.get("fig-alt", ""), quote=True)
-            pictures.append(nbformat.v4.new_markdown_cell(f'<img alt="{alt}" src="{data}">'))
-    cell.outputs = [o for o in cell.outputs if not embedded(o)]
-    cell.execution_count = None
-    if opts.get("code-fold") != "true": return [cell, *pictures]
-    folded, cell.source = under(opts.get("code-summary", "Code"), cell.source), ""
-    return [folded, *[cell] * bool(cell.outputs), *pictures]
+@cache
+def first_in_tests():
+    "{word: [path#Lline, ...]}: where each file of tests has it first, those of gradients in front"
+    found = {}
+    paths = sorted((ROOT / "tests").rglob("test_*.py"), key=lambda p: p.stem != "test_certificates")
+    for path in paths:
+        lines = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        here = {w: at for at, line in reversed([*lines]) if "import" not in line
+                for w in re.findall(r"\w+", line)}
+        for word, at in here.items():
+            found.setdefault(word, []).append(f"{path.relative_to(ROOT).as_posix()}#L{at}")
+    return found
 
 
-def under(name, source):
-    "A cell that shows code when its name is clicked"
-    text = f"<details><summary>{name}</summary>\n\n~~~~~ python\n{source}\n~~~~~\n\n</details>"
-    return nbformat.v4.new_markdown_cell(text)
+SYMBOLS = {}                           # {page: [(full name, kind, anchor)]}
 
 
-def pandoc(nb, folder, *args):
-    nbformat.write(nb, folder / "page.ipynb")
-    command = [pypandoc.get_pandoc_path(), *args, folder / "page.ipynb"]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+def exported(cell, module, documented):
+    "The line over exported code: where it lies in the package, which test names it, its anchors"
+    defined = [n for n in ast.parse(cell["source"]).body if hasattr(n, "name")]
+    for n in defined:
+        kind = "class" if isinstance(n, ast.ClassDef) else "function"
+        SYMBOLS[module].append((f"{module}.{n.name}", kind, n.name.lower()))
+        for m in (m for m in n.body if kind == "class" and isinstance(m, ast.FunctionDef)):
+            name = f"{n.name}.{m.name}"
+            anchor = name if name in documented else n.name
+            SYMBOLS[module].append((f"{module}.{name}", "method", anchor.lower()))
+    anchors = "".join(f'<span id="{n.name.lower()}"></span>' for n in defined
+                      if n.name not in documented)
+    code = (ROOT / "numpygpt" / f"{module}.py").read_text(encoding="utf-8").splitlines()
+    at = next(i for i, line in enumerate(code, 2) if line.endswith(f"#{cell['id']}"))
+    tests = [t for n in defined for t in first_in_tests().get(n.name, [])]
+    tests.sort(key=lambda t: "certificates" not in t and module not in t)
+    links = [f'<a href="{BLOB}/numpygpt/{module}.py#L{at}">numpygpt/{module}.py</a>',
+             *(f'tested in <a href="{BLOB}/{t}">{Path(t).name.partition("#")[0]}</a>'
+               for t in tests[:1])]
+    return f'<p class="exported">{anchors}{" · ".join(links)}</p>'
 
 
-def entries():
-    "(part, [(file, label)]) for each part, in the order of reading"
-    at = {c.path.stem: c.title for c in chapters()}
-    label = lambda stem: f"{stem[:2]} {at[stem]}" if stem[:2].isdigit() else at[stem]
-    return [(part, [(f"{s}.ipynb", label(s)) for s in stems]) for part, stems in PARTS.items()]
+def imports(source):
+    "Whether a cell only fetches what others use"
+    try: body = ast.parse(source).body if "import" in source else []
+    except SyntaxError: return False
+    return bool(body) and all(isinstance(n, (ast.Import, ast.ImportFrom, ast.Try)) for n in body)
 
 
-def links(current):
-    "The chapters by their parts, as a page's navigation"
-    lines = []
+def page(chapter):
+    "A notebook as Sphinx takes it"
+    title, description, found = processed(chapter.path)
+    name, cells = short(chapter.path.stem), []
+    names = vars(import_module(f"numpygpt.{chapter.module}")) if chapter.module else {}
+    documented = re.findall(r"show_doc\(([\w.]+)\)", "\n".join(c["source"] for c in found))
+    SYMBOLS[name] = []
+    add = lambda kind, source, **more: cells.append(
+        dict(cell_type=kind, id=f"{len(cells):08x}", source=source, metadata={}) | more)
+    add("markdown", f"# {title}\n\n{{.lead}}\n{description}")
+    for cell in found:
+        if cell["cell_type"] == "markdown": add("markdown", linked(cell["source"]))
+        if cell["cell_type"] != "code": continue
+        opts, source = options(cell["source"])
+        text = opts.get("echo") == "false" and said(cell, names)
+        if text:
+            add("markdown", linked(text))
+            continue
+        for o in cell["outputs"]:
+            if "text/markdown" in o.get("data", {}):
+                o["data"]["text/markdown"] = linked("".join(o["data"]["text/markdown"]))
+        fetches, tags = imports(source), list(cell["metadata"].get("tags", []))
+        if source.startswith("plt.style.use(") and "\n" not in source: fetches = True
+        if fetches and cells[-1]["metadata"].get("fetches"):
+            cells[-1]["source"] += "\n" + source
+            continue
+        if opts.get("code-summary") == "Exported source" and not fetches:
+            add("markdown", exported(cell | {"source": source}, chapter.module, documented))
+        fold = "Imports" if fetches else opts.get("code-fold") == "true" and opts["code-summary"]
+        look = {"image": {"alt": opts.get("fig-alt", "")}, "merge_streams": True}
+        if fold: look |= dict(code_prompt_show=fold, code_prompt_hide=fold)
+        tags += ["hide-input"] * bool(fold) + ["remove-input"] * (opts.get("echo") == "false")
+        add("code", source, outputs=cell["outputs"], execution_count=None,
+            metadata=dict(tags=tags, mystnb=look, fetches=fetches))
+    return dict(cells=cells, nbformat=4, nbformat_minor=5, metadata={"kernelspec": {
+        "name": "python3", "display_name": "python3", "language": "python"}})
+
+
+def slug(title):
+    "The anchor that pandoc gives a heading, and so Quarto"
+    return re.sub(r"^[^a-z]+", "", re.sub(r"[^\w\-. ]", "", title.lower()).replace(" ", "-"))
+
+
+def read(app, tree):
+    "Each formula of a page as MathML, and its symbols for the inventory"
+    name = app.env.docname
+    found = list(tree.findall(lambda n: isinstance(n, (nodes.math, nodes.math_block))))
+    kind = lambda n: {"t": "InlineMath" if isinstance(n, nodes.math) else "DisplayMath"}
+    blocks = [{"t": "Para", "c": [{"t": "Math", "c": [kind(n), n.astext()]}]} for n in found]
+    document = json.dumps({"pandoc-api-version": [1, 23], "meta": {}, "blocks": blocks})
+    made = subprocess.run([pypandoc.get_pandoc_path(), "-f", "json", "-t", "html", "--mathml"],
+                          input=document, capture_output=True, text=True, check=True)
+    if made.stderr: raise ValueError(f"{name}: {made.stderr}")
+    for node, math in zip(found, re.findall(r"(?s)<math.*?</math>", made.stdout), strict=True):
+        node["mathml"] = math
+    for symbol, kind, anchor in SYMBOLS[name]:
+        app.env.domains.python_domain.note_object(f"numpygpt.{symbol}", kind, anchor)
+
+
+def visit_math(self, node):
+    self.body.append(node["mathml"])
+    raise nodes.SkipNode
+
+
+def crumbs(app, name, template, context, tree):
+    "The way to a page, over its title"
     for part, pages in entries():
-        lines.append(f"<b>{html.escape(part)}</b>")
-        for file, label in pages:
-            name = re.sub(r"^\d\d_", "", file.replace(".ipynb", ".html"))
-            here = " aria-current=page" if name == current else ""
-            lines.append(f'<a href="{name}"{here}>{html.escape(label)}</a>')
-    return "".join(lines)
+        for stem, label in pages:
+            if short(stem) != name or name == "index": continue
+            way = ['<a href="index.html">numpygpt</a>', part, *[label[:2]] * label[:2].isdigit()]
+            context["body"] = (f'<nav class="crumbs" aria-label="breadcrumb">{" › ".join(way)}</nav>'
+                               + context["body"])
 
 
-def write_sidebar(cfg):
-    "The same for Quarto"
-    parts = [{"section": part, "contents": [{"href": file, "text": label} for file, label in pages]}
+def setup(app):
+    "What Sphinx calls"
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math, None))
+    app.connect("doctree-read", read, priority=100)
+    app.connect("html-page-context", crumbs)
+    return dict(parallel_read_safe=True, parallel_write_safe=True)
+
+
+def write_font():
+    "STIX Two Math with what the formulas of all pages use: not every system has such a font"
+    pages = (path.read_text(encoding="utf-8") for path in OUT.glob("*.html"))
+    font = TTFont(Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf")
+    subset = Subsetter()
+    subset.populate(text="".join({*"".join(m for p in pages for m in re.findall(r"(?s)<math.*?</math>", p))}))
+    subset.subset(font)
+    font.flavor = "woff"
+    font.save(OUT / "_static" / "math.woff")
+
+
+def write_site():
+    "All pages, by Sphinx"
+    work, trees = ROOT / "_proc", []
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "static").mkdir(parents=True)
+    shutil.copy(NBS / "styles.css", work / "static")
+    for part, pages in entries():
+        lines = [f"{label} <{short(stem)}>" for stem, label in pages if stem != "index"]
+        trees += ["```{toctree}", ":hidden:", f":caption: {part}", "", *lines, "```", ""]
+    for chapter in chapters():
+        nb = page(chapter)
+        if chapter.path.stem == "index": nb["cells"][-1]["source"] += "\n\n" + "\n".join(trees)
+        (work / f"{short(chapter.path.stem)}.ipynb").write_text(as_text(nb), encoding="utf-8")
+    shutil.rmtree(OUT, ignore_errors=True)
+    (work / "static" / "math.css").write_text(
+        '@font-face { font-family: "STIX Two Math"; src: url(math.woff); font-display: swap }')
+    (work / "conf.py").write_text("import build_docs; globals().update(build_docs.CONF)")
+    app = Sphinx(work, work, OUT, work / "doctrees", "html", parallel=2, status=None,
+                 warningiserror=True, keep_going=True)
+    app.build()
+    if app.statuscode: sys.exit(app.statuscode)
+    write_font()
+    print(f"{len(chapters())} pages in {OUT}")
+
+
+def write_sidebar():
+    "The order of the chapters, for Quarto"
+    parts = [{"section": part, "contents": [{"href": f"{s}.ipynb", "text": t} for s, t in pages]}
              for part, pages in entries()]
     text = yaml.safe_dump({"website": {"sidebar": {"contents": parts}}}, sort_keys=False,
                           allow_unicode=True)
-    (Path(cfg.nbs_path) / "sidebar.yml").write_text(text, encoding="utf-8")
+    (NBS / "sidebar.yml").write_text(text, encoding="utf-8")
 
 
-def plain_site(cfg, files):
-    "All pages by pandoc"
-    out, base = Path(cfg.doc_path), f"{cfg.doc_host}{cfg.doc_baseurl}/"
-    pages = [page(f, base) for f in files]
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir()
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        (folder / "head.html").write_text(STYLE)
-        for nb, title, description, name in pages:
-            nav = f'<nav class="side" aria-label="chapters">{links(name)}</nav>'
-            (folder / "nav.html").write_text(nav)
-            text = pandoc(nb, folder, "-f", FORMAT, "-t", "html5", "--mathml", "-s",
-                          "--wrap=none", "--toc", "--toc-depth=2", "-H", folder / "head.html",
-                          "-B", folder / "nav.html", "-M", f"title={title}",
-                          "-M", f"subtitle={description}", "-M", "lang=en")
-            text = re.sub(r'href="(\d\d_)?([\w.]+)\.ipynb', r'href="\2.html', text)
-            (out / name).write_text(text, encoding="utf-8")
-    print(f"{len(pages)} pages in {out}; Quarto (nbdev_install_quarto) would build the full site")
+def shown(cell):
+    "A code cell and what it puts out, for README.md; a picture that moves stands still as a file"
+    opts, source = options(cell["source"])
+    if opts.get("echo") != "false": yield f"```python\n{source}\n```"
+    for o in cell["outputs"]:
+        data = {kind: "".join(value) for kind, value in o.get("data", {}).items()}
+        if found := re.search('(?s)alt="(.*?)" src="data:image/webp;base64,(.*?)"', data.get("text/html", "")):
+            (NBS / "index.webp").write_bytes(base64.b64decode(found[2]))
+            yield f"![]({NBS.name}/index.webp)\n\n> " + unescape(found[1]).replace("\n", "  \n> ")
+        else: yield data.get("text/markdown") or f"```\n{''.join(o.get('text', ''))}```"
 
 
-def write_readme(cfg, index):
-    "README.md is the index notebook, made by pandoc either way: it is the same whoever built it"
-    base = f"{cfg.doc_host}{cfg.doc_baseurl}/"
-    nb, title, description, _ = page(index, base)
-    for cell in nb.cells:
-        cell.source = re.sub(r"\]\(((?!http)[\w./#-]+\.html)", rf"]({base}\1", cell.source)
-    with tempfile.TemporaryDirectory() as folder:
-        text = pandoc(nb, Path(folder), "-f", "ipynb", "-t", "gfm-raw_html", "--wrap=none")
-    text = re.sub(r"\]\(((?!http)[\w./-]+\.ipynb)", r"](nbs/\1", text)
+def write_readme():
+    "README.md is the index notebook, as text"
+    title, description, cells = processed(NBS / "index.ipynb")
+    texts = [[cell["source"]] if cell["cell_type"] == "markdown" else shown(cell) for cell in cells]
+    text = "\n\n".join(t for parts in texts for t in parts)
+    text = re.sub(r"\]\(((?!http)[\w./#-]+\.html)", rf"]({SITE}\1", text)
+    text = re.sub(r"\]\(((?!http)[\w./-]+\.ipynb)", rf"]({NBS.name}/\1", text)
     note = "<!-- made from nbs/index.ipynb: edit that notebook -->"
     readme = f"{note}\n\n# {title}\n\n> {description}\n\n{text.strip()}\n"
-    (Path(cfg.config_path) / "README.md").write_text(readme, encoding="utf-8")
+    (ROOT / "README.md").write_text(readme, encoding="utf-8")
 
 
 def main():
     warnings.simplefilter("ignore")
-    cfg = get_config()
-    root = Path(cfg.config_path)
-    write_sidebar(cfg)
-    quarto = shutil.which("quarto") and "--plain" not in sys.argv
-    if quarto: subprocess.run([Path(sys.executable).parent / "nbdev_docs"], cwd=root, check=True)
+    logging.getLogger("fontTools").setLevel("WARNING")
+    write_sidebar()
     _build_modidx()
-    shutil.rmtree(root / "_proc", ignore_errors=True)
-    proc_nbs(n_workers=0)
-    pages = (root / "_proc").rglob("*.ipynb")
-    files = sorted(pages, key=lambda p: (p.name != "index.ipynb", p.name))
-    if not quarto: plain_site(cfg, files)
-    write_readme(cfg, files[0])
+    write_site()
+    write_readme()
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    sys.modules["build_docs"] = sys.modules["__main__"]           # Sphinx imports it by its name
+    main()
