@@ -55,11 +55,12 @@ def parts(model: GPT, ids: Array, instead: Mapping[str, Any] | None = None) -> d
     """What each part adds to the residual stream for token ids (B, T), in order, (B, T, C) each:
     `emb`, and for layer 0 its heads `0.0`, `0.1`, ..., `0.b` where attention has a bias, and
     `0.mlp`. Their sum is the stream behind the last block. `instead` has arrays by such names,
-    which are added in the place of what the part computes, and which later parts see"""
+    which are added in the place of what the part computes, and which later parts see; ValueError
+    for a name that no part has"""
     instead, found, mode = instead or {}, dict[str, Array](), model.training
     model.eval()
     x, rope, first = entry(model, ids)
-    found["emb"] = x
+    found["emb"] = x = instead.get("emb", x)
     def add(name: str, y: Array) -> None:
         nonlocal x
         found[name] = instead.get(name, y)
@@ -70,6 +71,8 @@ def parts(model: GPT, ids: Array, instead: Mapping[str, Any] | None = None) -> d
         if block.attn.o.bias: add(f"{i}.b", block.attn.o.b)
         add(f"{i}.mlp", block.mlp(block.norm2(x)))
     model.train(mode)
+    if unknown := [name for name in instead if name not in found]:
+        raise ValueError(f"this model has no parts {unknown}: choose from {', '.join(found)}")
     return found
 
 # %% ../nbs/39_inside.ipynb #39c00010
@@ -179,6 +182,7 @@ def prefix_matching(maps: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """(L, H): the mean attention that tokens pay to what followed their earlier occurrences, for
     maps (L, B, H, T, T) of ids (B, T); over those tokens that have occurred (Olsson et al. 2022)"""
     wanted = follows(ids)
+    if not wanted.any(): raise ValueError("no token comes twice: give sequences that repeat")
     paid = (maps * wanted[:, None]).sum((1, 3, 4))       # (L, H)
     return paid / wanted.any(-1).sum()
 

@@ -56,7 +56,9 @@ def test_a_part_that_is_replaced_is_seen_by_what_follows():
     assert list(after) == list(before) and after["0.2"] is other
     same = [name for name in before if name != "0.2" and np.array_equal(before[name], after[name])]
     assert same == ["emb", "0.0", "0.1", "0.3"]              # heads of a layer do not see each other
-    parts(model, ids, {name: y for name, y in before.items()})
+    with pytest.raises(ValueError, match=r"no parts \['2.0'\]: choose from emb, 0.0, "):
+        parts(model, ids, {"2.0": other})
+    assert (parts(model, ids, {"emb": 0 * before["emb"]})["emb"] == 0).all()
     assert np.allclose(parts(model, ids, {"0.2": before["0.2"]})["1.mlp"], before["1.mlp"])
 
 
@@ -98,6 +100,8 @@ def test_the_score_by_hand():
     a = np.arange(25.0).reshape(1, 1, 1, 5, 5)
     assert prefix_matching(a, ids) == (12 + 16 + 22 + 23) / 3
     assert previous_token(a) == (5 + 11 + 17 + 23) / 4
+    with pytest.raises(ValueError, match="no token comes twice"):
+        prefix_matching(a, np.arange(5)[None])
 
 
 def test_a_perfect_head_scores_one_and_one_that_finds_the_token_nothing():
