@@ -191,7 +191,9 @@ def _raced(job, patience):
     with tempfile.TemporaryFile("w+") as said, subprocess.Popen(
             start, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True,
             env=env, cwd=Path(job["text"]).parent, start_new_session=True) as p:
-        stop = threading.Timer(patience, os.killpg, (p.pid, signal.SIGKILL))
+        whole = hasattr(os, "killpg")                        # its workers with it
+        kill = (lambda: os.killpg(p.pid, signal.SIGKILL)) if whole else p.kill
+        stop = threading.Timer(patience, kill)
         assert p.stdin and p.stdout
         with p.stdin: json.dump(job, p.stdin)
         begins, begun = p.stdout.readline(), time.perf_counter()

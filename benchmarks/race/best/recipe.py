@@ -7,8 +7,8 @@ from numpygpt.race import falling, train_for
 from numpygpt.training import Run, TrainConfig
 from numpygpt.transformer import GPTConfig
 
-TOKENS, WIDTH, LAYERS, HEADS, CONTEXT = 1000, 128, 3, 4, 64
-TRAIN = dict(batch_size=8, lr=3e-3, beta2=0.99, weight_decay=0.0, schedule="constant", warmup=0)
+TOKENS, WIDTH, LAYERS, HEADS, CONTEXT = 2000, 128, 2, 4, 64
+TRAIN = dict(batch_size=8, lr=8e-3, beta2=0.99, weight_decay=0.0, schedule="constant", warmup=0)
 SHAPE, LANES = falling(warmup=0.03), 2
 
 
