@@ -1,5 +1,5 @@
-"""Chapter 39: terms that add up, whatever the model is made of; scores and ranks worked out by hand;
-other maps with the same output; and the stored runs, which say what the chapter says"""
+"""Chapter 39: terms that add up, whatever the model is made of; scores and ranks worked out by
+hand; other maps with the same output; and the stored runs, which say what the chapter says"""
 import json
 import sys
 from importlib import import_module
@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SMALL = dict(vocab_size=13, context=9, n_layer=2, n_embd=24, n_head=4)
 KINDS = {"GQA, RoPE, tied": dict(n_kv_head=2, tied=True),
          "Llama": dict(norm="rmsnorm", activation="swiglu", mlp_bias=False, n_kv_head=1),
-         "GPT-2": dict(position="learned", attn_bias=True), "sinusoidal": dict(position="sinusoidal"),
+         "GPT-2": dict(position="learned", attn_bias=True),
+         "sinusoidal": dict(position="sinusoidal"),
          "norms in the heads": dict(qk_norm=True), "window": dict(window=3),
          "texts apart": dict(text_end=0), "texts apart, learned": dict(text_end=0,
                                                                       position="learned"),
@@ -55,7 +56,7 @@ def test_a_part_that_is_replaced_is_seen_by_what_follows():
     after = parts(model, ids, {"0.2": other})
     assert list(after) == list(before) and after["0.2"] is other
     same = [name for name in before if name != "0.2" and np.array_equal(before[name], after[name])]
-    assert same == ["emb", "0.0", "0.1", "0.3"]              # heads of a layer do not see each other
+    assert same == ["emb", "0.0", "0.1", "0.3"]             # heads of a layer do not see each other
     with pytest.raises(ValueError, match=r"no parts \['2.0'\]: choose from emb, 0.0, "):
         parts(model, ids, {"2.0": other})
     assert (parts(model, ids, {"emb": 0 * before["emb"]})["emb"] == 0).all()
@@ -68,7 +69,8 @@ def test_heads_are_those_of_the_attention_maps():
     block = model.blocks[0]
     a, v, adds = by_head(block.attn, block.norm1(x), rope, first)
     assert np.allclose(a, attention_maps(model, ids)[0]) and np.allclose(v[:, 0], v[:, 1])
-    assert np.allclose(adds.sum(1), block.attn(block.norm1(x), rope)) and adds.shape == (2, 4, 9, 24)
+    assert adds.shape == (2, 4, 9, 24)
+    assert np.allclose(adds.sum(1), block.attn(block.norm1(x), rope))
 
 
 def test_nats_are_those_of_cross_entropy():
