@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from collections import defaultdict
 from functools import cache
 from html import unescape
 from importlib import import_module
@@ -30,7 +31,7 @@ from fontTools.subset import Subsetter
 from fontTools.ttLib import TTFont
 from sphinx.application import Sphinx
 
-from numpygpt.course import PARTS, as_text, chapters
+from numpygpt.course import PARTS, as_text, chapters, fetches
 
 CFG = get_config()
 ROOT, NBS, OUT = Path(CFG.config_path), Path(CFG.nbs_path), Path(CFG.doc_path)
@@ -114,19 +115,19 @@ def first_in_tests():
     return found
 
 
-SYMBOLS = {}                           # {page: [(full name, kind, anchor)]}
+SYMBOLS = defaultdict(list)            # page: [(full name, kind, anchor)]
 
 
-def exported(cell, module, documented):
+def exported(cell, page, module, documented):
     "The line over exported code: where it lies in the package, which test names it, its anchors"
     defined = [n for n in ast.parse(cell["source"]).body if hasattr(n, "name")]
     for n in defined:
         kind = "class" if isinstance(n, ast.ClassDef) else "function"
-        SYMBOLS[module].append((f"{module}.{n.name}", kind, n.name.lower()))
+        SYMBOLS[page].append((f"{module}.{n.name}", kind, n.name.lower()))
         for m in (m for m in n.body if kind == "class" and isinstance(m, ast.FunctionDef)):
             name = f"{n.name}.{m.name}"
             anchor = name if name in documented else n.name
-            SYMBOLS[module].append((f"{module}.{name}", "method", anchor.lower()))
+            SYMBOLS[page].append((f"{module}.{name}", "method", anchor.lower()))
     anchors = "".join(f'<span id="{n.name.lower()}"></span>' for n in defined
                       if n.name not in documented)
     code = (ROOT / "numpygpt" / f"{module}.py").read_text(encoding="utf-8").splitlines()
@@ -139,20 +140,12 @@ def exported(cell, module, documented):
     return f'<p class="exported">{anchors}{" · ".join(links)}</p>'
 
 
-def imports(source):
-    "Whether a cell only fetches what others use"
-    try: body = ast.parse(source).body if "import" in source else []
-    except SyntaxError: return False
-    return bool(body) and all(isinstance(n, (ast.Import, ast.ImportFrom, ast.Try)) for n in body)
-
-
 def page(chapter):
     "A notebook as Sphinx takes it"
     title, description, found = processed(chapter.path)
     name, cells = short(chapter.path.stem), []
     names = vars(import_module(f"numpygpt.{chapter.module}")) if chapter.module else {}
     documented = re.findall(r"show_doc\(([\w.]+)\)", "\n".join(c["source"] for c in found))
-    SYMBOLS[name] = []
     add = lambda kind, source, **more: cells.append(
         dict(cell_type=kind, id=f"{len(cells):08x}", source=source, metadata={}) | more)
     add("markdown", f"# {title}\n\n{{.lead}}\n{description}")
@@ -167,19 +160,18 @@ def page(chapter):
         for o in cell["outputs"]:
             if "text/markdown" in o.get("data", {}):
                 o["data"]["text/markdown"] = linked("".join(o["data"]["text/markdown"]))
-        fetches, tags = imports(source), list(cell["metadata"].get("tags", []))
-        if source.startswith("plt.style.use(") and "\n" not in source: fetches = True
-        if fetches and cells[-1]["metadata"].get("fetches"):
+        only, tags = fetches(source), list(cell["metadata"].get("tags", []))
+        if only and cells[-1]["metadata"].get("fetches"):
             cells[-1]["source"] += "\n" + source
             continue
-        if opts.get("code-summary") == "Exported source" and not fetches:
-            add("markdown", exported(cell | {"source": source}, chapter.module, documented))
-        fold = "Imports" if fetches else opts.get("code-fold") == "true" and opts["code-summary"]
+        if opts.get("code-summary") == "Exported source" and not only:
+            add("markdown", exported(cell | {"source": source}, name, chapter.module, documented))
+        fold = "Imports" if only else opts.get("code-fold") == "true" and opts["code-summary"]
         look = {"image": {"alt": opts.get("fig-alt", "")}, "merge_streams": True}
         if fold: look |= dict(code_prompt_show=fold, code_prompt_hide=fold)
         tags += ["hide-input"] * bool(fold) + ["remove-input"] * (opts.get("echo") == "false")
         add("code", source, outputs=cell["outputs"], execution_count=None,
-            metadata=dict(tags=tags, mystnb=look, fetches=fetches))
+            metadata=dict(tags=tags, mystnb=look, fetches=only))
     return dict(cells=cells, nbformat=4, nbformat_minor=5, metadata={"kernelspec": {
         "name": "python3", "display_name": "python3", "language": "python"}})
 
@@ -211,13 +203,14 @@ def visit_math(self, node):
 
 
 def crumbs(app, name, template, context, tree):
-    "The way to a page, over its title"
+    "The way to a page, and what it takes, over its title"
+    at = {short(c.path.stem): c for c in chapters()}
     for part, pages in entries():
-        for stem, label in pages:
-            if short(stem) != name or name == "index": continue
-            way = ['<a href="index.html">numpygpt</a>', part, *[label[:2]] * label[:2].isdigit()]
-            context["body"] = (f'<nav class="crumbs" aria-label="breadcrumb">{" › ".join(way)}</nav>'
-                               + context["body"])
+        if name != "index" and name in (found := {short(stem): label for stem, label in pages}):
+            number = found[name][:2] if found[name][:2].isdigit() else ""
+            way = [part, *filter(None, [number, at[name].takes.partition(";")[0]])]
+            context["body"] = ('<nav class="crumbs" aria-label="breadcrumb"><a href="index.html">numpygpt</a> › '
+                               f'{" › ".join(way[:2])}{"".join(f" · {w}" for w in way[2:])}</nav>{context["body"]}')
 
 
 def setup(app):

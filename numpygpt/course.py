@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['PARTS', 'COPIED', 'NARROW', 'MIDDLE', 'WIDE', 'folder', 'stored', 'Chapter', 'chapters', 'contents', 'bare',
            'as_text', 'carry', 'digest', 'copied', 'copy_chapters', 'replace_text', 'real_or', 'prose',
-           'printed_digits', 'join_alt', 'fold_hidden', 'show_doc']
+           'printed_digits', 'join_alt', 'fetches', 'fold_hidden', 'show_doc']
 
 # %% ../nbs/course.ipynb #a27a5041
+import ast
 import hashlib
 import json
 import linecache
@@ -81,6 +82,12 @@ class Chapter:
         return found[1] if found else ""
 
     @cached_property
+    def takes(self) -> str:
+        "Its time and its difficulty, as the table at its beginning says them; may be empty"
+        text = "\n".join("".join(c["source"]) for c in self.nb["cells"][:8])
+        return "; ".join(re.findall(r"^\| (?:Time|Difficulty) \| (.+?) \|$", text, re.M))
+
+    @cached_property
     def module(self) -> str | None:
         "The module that it makes, such as layernorm; None where it only experiments"
         found = re.search(r"^#\| default_exp (\w+)", "\n".join(s for _, s in self.cells()), re.M)
@@ -99,7 +106,7 @@ class Chapter:
             linecache.cache[name] = len(source), None, source.splitlines(True), name
             exec(compile(source, name, "exec"), names)
 
-
+# %% ../nbs/course.ipynb #033cc1c4
 def chapters() -> list[Chapter]:
     "All that are there, in the order of `PARTS`"
     paths = (folder() / f"{stem}.ipynb" for part in PARTS.values() for stem in part)
@@ -113,7 +120,8 @@ def contents() -> str:
         lines.append(f"| | **{part}** | |")
         for c in (at[stem] for stem in stems if stem in at):
             number = c.path.stem[:2] if c.path.stem[:2].isdigit() else ""
-            lines.append(f"| {number} | [{c.title}]({c.path.name}) | {c.description} |")
+            takes = f" *{c.takes[0].upper()}{c.takes[1:]}.*" if c.takes else ""
+            lines.append(f"| {number} | [{c.title}]({c.path.name}) | {c.description}{takes} |")
     return "\n".join(lines)
 
 # %% ../nbs/course.ipynb #3996d66a
@@ -226,12 +234,22 @@ def join_alt(cell: Any) -> None:
     while lines.search(cell["source"]): cell["source"] = lines.sub(r"\1 ", cell["source"])
 
 # %% ../nbs/course.ipynb #751d06ea
+def fetches(source: str) -> bool:
+    "Whether a cell only fetches what others use: imports, or the look of figures"
+    code = "\n".join(line for line in source.splitlines() if not line.startswith("#|"))
+    try: body = ast.parse(code).body
+    except SyntaxError: return False
+    return bool(body) and all(isinstance(n, (ast.Import, ast.ImportFrom, ast.Try)) and "import" in code
+                              or ast.unparse(n).startswith("plt.style.use(") for n in body)
+
+
 def fold_hidden(cell: Any) -> None:
     "Fold a notebook's cell on the site if JupyterLab hides its source"
     hidden = cell["metadata"].get("jupyter", {}).get("source_hidden")
     if cell["cell_type"] != "code" or not hidden or not cell.get("source"): return
-    name = "Solution and check" if "exercise" in cell.get("directives_", {}) else "Solution"
     rest = re.sub(r"^#\| code-(fold|summary):.*\n", "", cell["source"], flags=re.M)
+    name = ("Imports" if fetches(rest) else
+            "Solution and check" if "exercise" in cell.get("directives_", {}) else "Solution")
     cell["source"] = f'#| code-fold: true\n#| code-summary: "{name}"\n{rest}'
 
 # %% ../nbs/course.ipynb #633d8992

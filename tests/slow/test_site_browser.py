@@ -58,8 +58,8 @@ def site():
     built = subprocess.run([sys.executable, ROOT / ".ci" / "build_docs.py"], cwd=ROOT,
                            capture_output=True, text=True)
     assert built.returncode == 0, built.stderr[-3000:]
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=DOCS)
-    handler.log_message = lambda *args: None
+    quiet = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    handler = functools.partial(quiet, directory=DOCS)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -124,7 +124,7 @@ def test_the_first_tab_stop_leads_past_the_sidebar(browser, site):
 
 @pytest.mark.parametrize("question, answer", [
     ("RoPE backward", "rope"), ("RMSNorm", "layernorm"), ("grouped query", "attention"),
-    ("Flat", "module"), ("resume", "checkpoint"), ("train own text", "index")])
+    ("Flat", "module"), ("resume", "checkpoint"), ("loss stuck", "symptoms")])
 def test_search_finds_it(browser, site, question, answer):
     page = browser.new_page()
     page.goto(f"{site}/search.html?q={question.replace(' ', '+')}")
@@ -158,8 +158,7 @@ def test_a_picture_moves_on_the_site(browser, site):
     slider.focus()
     page.keyboard.press("End")
     assert "It climbs out" in says.inner_text() and slider.get_attribute("aria-valuetext") == "1.05"
-    place = slider.bounding_box()
-    page.mouse.click(place["x"] + 2, place["y"] + place["height"] / 2)
+    slider.click(position={"x": 2, "y": slider.bounding_box()["height"] / 2})
     assert "It creeps down" in says.inner_text()
     assert figure.locator("img").get_attribute("alt") == says.inner_text()
     figure.locator("button").click()
