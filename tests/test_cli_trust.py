@@ -282,6 +282,7 @@ def test_letters_that_a_terminal_lacks_end_no_run(here, env):
     assert done.returncode == 0 and b"Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a pipe of a POSIX shell")
 def test_a_reader_that_leaves_ends_a_sample_in_silence_and_no_run(here):
     line = f"{COMMAND} sample --tokens 400 --seed 0 | head -c 2; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
@@ -292,6 +293,7 @@ def test_a_reader_that_leaves_ends_a_sample_in_silence_and_no_run(here):
     assert steps_in("run") == 9
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no Ctrl-C to one process")
 @pytest.mark.parametrize("words", ["sample --tokens 100000 --seed 1", "data - --out made"])
 def test_control_c_is_no_error(here, words):
     started = subprocess.Popen([COMMAND, *words.split()], stdin=subprocess.PIPE,

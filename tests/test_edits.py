@@ -11,6 +11,8 @@ from numpygpt import activations, attention, bpe, generate, layernorm, losses, o
 from numpygpt.edits import Late, Program, edits, search, unequal, within
 from numpygpt.rewrites import RULES, Scope, filled, rewritten
 
+pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no alarm")
+
 rng = np.random.default_rng(0)
 
 
