@@ -166,10 +166,11 @@ def _report(mine, reference, name, came, agreed, yours, right):
     "(text, how) of the first tensor that differs, with its likely cause"
     path, method = _at_fault(name, [p for p, _ in reference.modules()])
     kind = type(part_of(reference, path)).__name__
+    kind = f"an {kind}" if kind[0] in "AEIO" or kind == "MLP" else f"a {kind}"
     text = f"The {name} is the first tensor that differs; {agreed} before it agree."
     if getattr(yours, "shape", None) != getattr(right, "shape", None):
         text += f" Its shape is {getattr(yours, 'shape', yours)}, not {right.shape}."
-    text += f"\nSo look at {method} of {path or 'the model'}, a {kind}: what came in was right."
+    text += f"\nSo look at {method} of {path or 'the model'}, {kind}: what came in was right."
     verdict = cause(mine, reference, path, method, came.get(path, ()))
     if verdict is None: return text, "differs"         # a verdict on a wrong part is false
     return f"{text}\nIts likely cause. {verdict.text}", verdict.how
