@@ -394,6 +394,6 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     "Read a tokenizer of any of the three kinds from a file, or from tokenizer.json in a folder"
     path, kind, _ = _json(path)
     kinds = {t.kind: t for t in (CharTokenizer, WordTokenizer, BPETokenizer)}
-    if kind not in kinds:
+    if str(kind) not in kinds:
         raise ValueError(f"{path} holds a {kind} tokenizer: only {', '.join(kinds)} can be read")
     return kinds[kind].load(path)

@@ -28,7 +28,7 @@ from .builder import CORPORA, holds_tokens, is_short, open_texts
 from .corpus import end_id
 from .data import Dataset, load_text
 from .files import (
-    check_file, fingerprint, is_same, machine, moved, save_arrays, sealed, sha256, unsealed)
+    bounded, check_file, fingerprint, is_same, machine, moved, save_arrays, sealed, sha256, unsealed)
 from .shards import open_dataset
 from .training import Run, Step, TrainConfig
 from .transformer import GPT, GPTConfig
@@ -225,7 +225,7 @@ def read_arrays(path: Path, info: dict[str, Any] | None = None) -> dict[str, Arr
         raise FileNotFoundError(f"{path} is missing: use an earlier copy, a complete one")
     try: arrays = load_file(path)
     except SafetensorError as e:
-        raise ValueError(f"{path} is damaged or cut off ({e}): use an earlier copy") from None
+        raise ValueError(f"{path} is damaged or cut off ({e!s:.99}): use another copy") from None
     check_part(path, info or {})
     return arrays
 
@@ -234,13 +234,13 @@ def read_arrays(path: Path, info: dict[str, Any] | None = None) -> dict[str, Arr
 def known(what: str) -> Iterator[None]:
     "A ValueError where train.json lacks something, or holds it in another form"
     try: yield
-    except (AttributeError, LookupError, TypeError, ValueError) as e:
-        raise ValueError(f"{TRAIN} describes no {what} that this version knows ({e!r}): "
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as e:
+        raise ValueError(f"{TRAIN} describes no {what} that this version knows ({repr(e)[:300]}): "
                          "read it with the version that wrote it") from e
 
 def model_config(info: dict[str, Any]) -> GPTConfig:
     "The GPTConfig in what train.json holds; ValueError where this version knows no such model"
-    with known("model"): config = GPTConfig(**info["model"])
+    with known("model"): config = bounded(GPTConfig(**info["model"]))
     return config
 
 # %% ../nbs/18_checkpoint.ipynb #84b4bf31

@@ -210,7 +210,7 @@ def read_tokens(path: str | Path) -> np.ndarray:
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no token file {path}: make one with write_tokens")
     try: tokens = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as e:
+    except Exception as e:                                   # NumPy reads a header in many ways
         raise ValueError(f"{path} is no whole token file ({e}): it was cut off or is something "
                          "else; write it again") from None
     if getattr(tokens, "ndim", 0) != 1 or tokens.dtype not in (np.uint16, np.uint32):
@@ -231,7 +231,6 @@ _FILES, _AGAIN = ("train.npy", "val.npy", "tokenizer.json"), "make the dataset a
 class Dataset:
     "Train and validation tokens, (N,) each, with the tokenizer that made them"
     val_fraction, characters = 0.1, dict[str, int]()         # of the text, where it is known
-
     def __init__(self, train: np.ndarray, val: np.ndarray, tokenizer: Tokenizer) -> None:
         self.train, self.val, self.tokenizer = train, val, tokenizer
     def __repr__(self) -> str:
@@ -255,26 +254,27 @@ class Dataset:
         (folder := Path(folder)).mkdir(parents=True, exist_ok=True)
         for part in _PARTS: write_tokens(folder / f"{part}.npy", getattr(self, part), self.vocab_size)
         self.tokenizer.save(folder)
-        digests = {name: sha256(folder / name) for name in _FILES}
-        about = {"sha256": digests, "characters": self.characters}
-        put(folder / _ABOUT, sealed(about | {"val_fraction": self.val_fraction}))
-
+        about = {"sha256": {name: sha256(folder / name) for name in _FILES}}
+        put(folder / _ABOUT, sealed(about | {"characters": self.characters}))
     @classmethod
     def open(cls, folder: str | Path) -> "Dataset":
         "What `save` wrote; the tokens stay on disk"
         if not (folder := Path(folder)).is_dir():
             raise FileNotFoundError(f"there is no dataset folder {folder}: Dataset.save makes one")
         about = read_sealed(folder / _ABOUT, _AGAIN) if (folder / _ABOUT).is_file() else {}
-        for name in _FILES: check_file(folder / name, about.get("sha256", {}).get(name), _AGAIN)
+        digests, counts = about.get("sha256") or {}, about.get("characters") or {}
+        if not isinstance(digests, dict): raise ValueError(f"{folder / _ABOUT} is none: {_AGAIN}")
+        for name in _FILES: check_file(folder / name, digests.get(name), _AGAIN)
         train, val = (read_tokens(folder / f"{part}.npy") for part in _PARTS)
         made = cls(train, val, load_tokenizer(folder))
-        for name in about.keys() & {"characters", "val_fraction"}: setattr(made, name, about[name])
+        if isinstance(counts, dict): made.characters = counts
         return made
 
     def chars_per_token(self, part: str = "val") -> float:
         "Characters that a token covers: bits per token divided by it are bits per character"
         n = len(tokens := getattr(self, part))               # of unknown words only the text knows
-        return (self.characters.get(part) or len(self.tokenizer.decode(tokens))) / max(n, 1)
+        known = self.characters.get(part)
+        return (known if isinstance(known, int) else len(self.tokenizer.decode(tokens))) / max(n, 1)
 
 # %% ../nbs/13_data.ipynb #4957691b
 def _checked(indices: Any, n: int) -> np.ndarray:            # as int64, all of them in 0 to n - 1

@@ -23,7 +23,7 @@ from . import checkpoint
 from .backend import to_cpu
 from .bpe import Tokenizer
 from .checkpoint import FREE, PRETRAINED, anew, vacant
-from .files import check_digests, note_digests, save_arrays, standing
+from .files import bounded, check_digests, note_digests, save_arrays, standing
 from .module import Blank
 from .tensors import (
     INDEX, SINGLE, carry, check_names, listed, read_json, read_tensors, single, what_is)
@@ -159,8 +159,8 @@ def to_config(h: dict[str, Any]) -> GPTConfig:
             given["activation"] = ACTIVATIONS[theirs]
         else: given |= rope_fields(h)
         if kind.startswith("qwen"): given |= window_fields(h)
-        return GPTConfig(**given)
-    except (TypeError, AttributeError, KeyError) as e:
+        return bounded(GPTConfig(**given))
+    except (TypeError, AttributeError, KeyError, ArithmeticError) as e:
         raise ValueError(f"{CONFIG} describes no {kind} that can be built: {e!r}") from None
 
 # %% ../nbs/27_hub.ipynb #372b5d07

@@ -167,7 +167,7 @@ def _json_text(name: str, number: int, line: str, text_field: str) -> Iterator[P
     if not line.strip(): return
     where = f"{name}, line {number}"
     try: found = json.loads(line)
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise ValueError(f"{where} is no JSON ({e}): mend or delete the line") from None
     if not isinstance(found, dict) or not isinstance(text := found.get(text_field), str):
         has = ", ".join(map(str, found)) if isinstance(found, dict) else type(found).__name__

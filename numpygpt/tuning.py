@@ -57,7 +57,7 @@ def marked(messages: list[Message], script: Speaks) -> tuple[np.ndarray, np.ndar
 def conversation(line: str) -> list[Message]:
     "The messages of a line of JSON; ValueError that says what is wrong with it"
     try: found = json.loads(line)
-    except ValueError as e: raise ValueError(f"it is not JSON ({e})") from None
+    except (ValueError, RecursionError) as e: raise ValueError(f"it is not JSON ({e})") from None
     if isinstance(found, dict) and {"prompt", "response"} <= found.keys():
         found = {"messages": [{"role": "user", "content": found["prompt"]},
                               {"role": "assistant", "content": found["response"]}]}

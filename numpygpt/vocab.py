@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .bpe import Tokenizer, byte_alphabet, load_tokenizer
+from .files import parsed
 
 # %% ../nbs/28_vocab.ipynb #1c0515d5
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -342,7 +343,7 @@ class Foreign(Tokenizer):
 def read_json(path: Path) -> dict[str, Any]:
     "The object in a JSON file, {} where there is no file; ValueError where it is damaged"
     if not path.is_file(): return {}
-    try: found = json.loads(path.read_text(encoding="utf-8"))
+    try: found = parsed(path.read_bytes())
     except ValueError as e: raise ValueError(f"{path} is not JSON ({e}): get it again") from None
     if not isinstance(found, dict): raise ValueError(f"{path} holds no JSON object: get it again")
     return found

@@ -1,0 +1,17 @@
+"Thousands of files that lie: each is refused in one line, or read as what it is"
+import warnings
+
+import hostile
+
+
+def test_thousands_of_files_that_lie(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("NUMPYGPT_PROGRESS", "")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found, megabytes = hostile.all_attacks(tmp_path / "all", 250, seed=2)
+    faults = [(f.name, fault) for f in found for fault in f.faults]
+    n = sum(f.counts.total() for f in found)
+    print(f"{n} files of {len(found)} kinds, {len(faults)} faults, the slowest "
+          f"{max(f.slowest for f in found):.2f} s, {megabytes:.0f} MB")
+    assert not faults, faults[:5]
+    assert n > 5000 and megabytes < 200
