@@ -27,8 +27,8 @@ from .bpe import Tokenizer, load_tokenizer
 from .builder import CORPORA, holds_tokens, is_short, open_texts
 from .corpus import end_id
 from .data import Dataset, load_text
-from .files import (
-    bounded, check_file, fingerprint, is_same, machine, moved, save_arrays, sealed, sha256, unsealed)
+from .files import (bounded, check_file, fingerprint, is_same, machine, moved, save_arrays,
+                            sealed, sha256, unsealed)
 from .shards import open_dataset
 from .training import Run, Step, TrainConfig
 from .transformer import GPT, GPTConfig
@@ -202,8 +202,8 @@ def read_info(folder: Path) -> dict[str, Any]:
     "The settings in train.json; ValueError where it is damaged, or not what was written"
     try:
         info = unsealed((folder / TRAIN).read_bytes())
-        if "folder" not in info.get("base", "folder"): raise ValueError("it lacks settings")
-        if not isinstance(info.get("sha256", {}), dict): raise ValueError("it has no digests")
+        whole = isinstance(info.get("sha256", {}), dict) and "folder" in info.get("base", "folder")
+        if not whole: raise ValueError("it lacks settings")
     except (ValueError, TypeError) as e:
         raise ValueError(f"{folder / TRAIN} is damaged ({e}): use an earlier copy") from None
     return info

@@ -252,7 +252,7 @@ class Dataset:
     def save(self, folder: str | Path) -> None:
         "train.npy, val.npy, tokenizer.json, and what they are made of in dataset.json"
         (folder := Path(folder)).mkdir(parents=True, exist_ok=True)
-        for part in _PARTS: write_tokens(folder / f"{part}.npy", getattr(self, part), self.vocab_size)
+        for part in _PARTS: write_tokens(folder / f"{part}.npy", vars(self)[part], self.vocab_size)
         self.tokenizer.save(folder)
         about = {"sha256": {name: sha256(folder / name) for name in _FILES}}
         put(folder / _ABOUT, sealed(about | {"characters": self.characters}))

@@ -171,10 +171,11 @@ def unsealed_line(line: bytes) -> dict[str, Any]:
     return found
 
 
-def read_lines(kind: Callable[..., T], path: Any, lines: Iterable[bytes], first: int = 1) -> list[T]:
+def read_lines(kind: Callable[..., T], path: Any, lines: Iterable[bytes],
+               first: int = 1) -> list[T]:
     """kind(**names) of each whole line of a log; a last one that is only half there is left out
 
-    ValueError with the name of the file and the number of a line, from `first`, that was changed."""
+    ValueError with the name of the file and the number, from `first`, of a line that was changed."""
     made = list[T]()
     for n, line in enumerate((s for s in lines if s.endswith(b"\n") and s.strip()), first):
         try: made.append(kind(**unsealed_line(line)))
@@ -183,8 +184,8 @@ def read_lines(kind: Callable[..., T], path: Any, lines: Iterable[bytes], first:
     return made
 
 # %% ../nbs/files.ipynb #f11e5019
-MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16",
-         codecs.BOM_UTF16_BE: "utf-16"}          # the longer ones first: they begin alike
+MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+         codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}   # the longer ones first
 
 
 def encoding_of(head: bytes) -> str:
@@ -204,7 +205,8 @@ def why_binary(name: Any, at: int, data: bytes) -> str:
 def as_text(name: Any, data: bytes) -> str:
     "The characters of a file; ValueError that says which byte is none of a text"
     kind = encoding_of(data)
-    if kind == "utf-8-sig" and b"\0" in data: raise ValueError(why_binary(name, data.index(0), data))
+    if kind == "utf-8-sig" and b"\0" in data:
+        raise ValueError(why_binary(name, data.index(0), data))
     try: return data.decode(kind)
     except UnicodeDecodeError as e:
         kind, byte = kind.removesuffix("-sig").upper(), data[e.start]

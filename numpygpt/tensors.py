@@ -93,8 +93,8 @@ def check_entry(e: Any, end: int, where: str) -> tuple[str, tuple[int, ...], int
     if str(kind) not in SIZES: raise ValueError(f"{where} has the type {kind!r}, which is none of "
                                            f"{', '.join(SIZES)}")
     if not all(map(whole, (*shape, a, b))) or b - a != SIZES[kind] * math.prod(shape):
-        raise ValueError(f"{where} says {a} to {b} for {kind} numbers of the shape {shape!s:.99}: these "
-                         "do not agree; download the file again")
+        raise ValueError(f"{where} says {a} to {b} for {kind} numbers of the shape {shape!s:.99}: "
+                         "these do not agree; download the file again")
     if b > end:
         raise ValueError(f"{where} ends at byte {b} of {end}: the file is cut off; "
                          "download it again")

@@ -29,8 +29,8 @@ from numpygpt.transformer import GPT, GPTConfig
 from test_trust import LLAMA, TEXT, small_run
 
 VALUES = [None, True, False, 0, -1, 1, 7, 2**31, 10**30, -10**18, 0.5, -0.0, 1e308, float("inf"),
-          float("nan"), "", "x", "x" * 20_000, "\0", "\ud800", "../outside/secret", "0", "(", "(a*)*b",
-          "(?:(?:a+)+)+$", "[", [], {}, [[]], [0, 0], ["a"], {"a": 1}, {"type": "BPE"},
+          float("nan"), "", "x", "x" * 20_000, "\0", "\ud800", "../outside/secret", "0", "(",
+          "(a*)*b", "(?:(?:a+)+)+$", "[", [], {}, [[]], [0, 0], ["a"], {"a": 1}, {"type": "BPE"},
           "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
           "{{ 'a' * 10 ** 9 }}", "{% set ns = namespace(x='a') %}{% for i in range(99) %}"
           "{% set ns.x = ns.x ~ ns.x %}{% endfor %}"]
@@ -77,7 +77,8 @@ def bytes_changed(r, data):
     return r.choice([
         lambda: data[:at], lambda: data[at:], lambda: data[:at] + data[at + n:],
         lambda: data[:at] + r.randbytes(n) + data[at:],
-        lambda: data[:at] + bytes(n) + data[at + n:], lambda: data[:at] + b"\xff" * n + data[at + n:],
+        lambda: data[:at] + bytes(n) + data[at + n:],
+        lambda: data[:at] + b"\xff" * n + data[at + n:],
         lambda: data[:at] + bytes([data[at % len(data)] ^ 1 << r.randrange(8)]) + data[at + 1:],
         lambda: data * 2, lambda: r.randbytes(n), lambda: b"", lambda: deep(r).encode()])()
 
@@ -124,7 +125,8 @@ def kinds(place):
     checkpoint.save(saved, run.model, run.dataset.tokenizer, run)
     resumed = lambda: [checkpoint.run_state(again := checkpoint.resume(saved, run.dataset)),
                        weights_of(again.model)]
-    loaded = lambda: [weights_of((got := checkpoint.open_model(saved))[0]), got[1].encode(TEXT[:50])]
+    loaded = lambda: [weights_of((got := checkpoint.open_model(saved))[0]),
+                      got[1].encode(TEXT[:50])]
     for name, change in (("model.safetensors", tensors_changed), ("train.json", as_json),
                          ("optimizer.safetensors", tensors_changed)):
         yield Kind(saved, name, resumed, change, name != "train.json")
@@ -211,7 +213,8 @@ def attack(kind, n, seed, place):
         try: outcome = "right" if (got := kind.read()) == right else "other"
         except (ValueError, OSError) as e:
             outcome, said = "refused", str(e)
-            if "\n" in said.strip() or len(said) > 30_000: found.faults.append((i, "long", said[:200]))
+            if "\n" in said.strip() or len(said) > 30_000:
+                found.faults.append((i, "long", said[:200]))
         except BaseException as e:
             outcome = type(e).__name__
             found.faults.append((i, outcome, str(e)[:200], repr(data)[:300]))

@@ -54,7 +54,8 @@ def test_a_picture_keeps_spikes_and_validations(tmp_path, n):
 def test_only_what_is_kept_is_parsed(tmp_path, monkeypatch):
     write(tmp_path / "log", steps(5000))
     parsed, loads = [], json.loads
-    monkeypatch.setattr(json, "loads", lambda line, **how: parsed.append(line) or loads(line, **how))
+    note = lambda line, **how: parsed.append(line) or loads(line, **how)
+    monkeypatch.setattr(json, "loads", note)
     assert len(outline(tmp_path / "log")[0]) == len(parsed) < 3500
 
 

@@ -131,7 +131,8 @@ def test_the_same_for_a_folder_of_texts(tmp_path, fraction):
               data, str(tmp_path / "in"))
     checkpoint.save(tmp_path / "run", run.model, data.tokenizer, run)
     back = checkpoint.resume(tmp_path / "run")
-    assert np.array_equal(back.dataset.val[:], data.val[:]) and back.dataset.val_fraction == fraction
+    assert np.array_equal(back.dataset.val[:], data.val[:])
+    assert back.dataset.val_fraction == fraction
 
 
 # ---- characters
@@ -276,7 +277,8 @@ def test_progress_that_changed_is_set_aside(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[1]", b"3", b'{"a": 1, "a": 2}', b"[" * 100_000,
-                                  b'{"a":' * 100_000, b'{"a": 1' + b"0" * 5000 + b"}", b"\xff\xfe{"])
+                                  b'{"a":' * 100_000, b'{"a": 1' + b"0" * 5000 + b"}",
+                                  b"\xff\xfe{"])
 def test_json_that_is_none_is_refused(text):
     with pytest.raises(ValueError): files.unsealed(text)
 

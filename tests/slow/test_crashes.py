@@ -71,7 +71,8 @@ class Save:
         self.work()
         next(self.steps)
 
-    def work(self): checkpoint.save(self.place, self.run.model, self.run.dataset.tokenizer, self.run)
+    def work(self):
+        checkpoint.save(self.place, self.run.model, self.run.dataset.tokenizer, self.run)
     def look(self): return checkpoint.resume(self.place, self.run.dataset).index
 
 
@@ -155,7 +156,7 @@ def tried(way, n, work):
 
 @pytest.mark.parametrize("way", [dies, is_full, fails_to_flush])
 @pytest.mark.parametrize("kind", [Save, CutLog, Log, Data, Progress, Export, Adapter])
-def test_the_old_state_or_the_new_one(tmp_path, monkeypatch, kind, way):
+def test_the_old_state_or_the_new_one(tmp_path, monkeypatch, kind, way, figures):
     monkeypatch.setenv(progress.VARIABLE, "")
     (tmp_path / "a").mkdir()
     it = kind(tmp_path / "a")
@@ -176,4 +177,4 @@ def test_the_old_state_or_the_new_one(tmp_path, monkeypatch, kind, way):
         if codes[-1] == 0 and way is not fails_to_flush or n > 200: break
         if way is fails_to_flush and codes[-3:] == [0, 0, 0]: break
     assert codes[-1] == 0 and (kind is Log or len(codes) > 1)
-    print(f"{kind.__name__}, {way.__name__}: {len(codes)} points")
+    figures[f"points of {kind.__name__}, {way.__name__}"] = len(codes)
