@@ -46,8 +46,7 @@ test: .venv/dev
 	$(ONE) $(BIN)/python -m pytest tests --ignore tests/parity --ignore tests/slow
 
 lab: .venv/dev
-	$(BIN)/jupyter lab workspaces import --name numpygpt .ci/lab.json
-	$(BIN)/jupyter lab nbs --LabApp.default_url=/lab/workspaces/numpygpt/tree/index.ipynb
+	$(BIN)/jupyter lab nbs/index.ipynb
 
 docs: .venv/dev
 	$(BIN)/python .ci/build_docs.py
