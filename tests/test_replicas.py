@@ -17,6 +17,7 @@ from numpygpt.optimizers import AdamW
 from numpygpt.replicas import LANES, Replicas, undisturbed
 from numpygpt.transformer import GPT, GPTConfig
 
+KILL = getattr(signal, "SIGKILL", None)                   # Windows has none
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
 KINDS = ["thread", pytest.param("process", marks=linux)]
 CONFIG = GPTConfig(vocab_size=11, context=6, n_layer=2, n_embd=16, n_head=4, n_kv_head=2,
@@ -206,8 +207,8 @@ def gone(pids, seconds=10):
 @linux
 @pytest.mark.parametrize("end, send", [
     ("replicas.accumulate(ids, ids)", None), ("1 / 0", None), ("os._exit(3)", None),
-    (FOREVER, signal.SIGINT), (FOREVER, signal.SIGTERM), (FOREVER, signal.SIGKILL),
-    ("import time; time.sleep(60)", signal.SIGKILL)])
+    (FOREVER, signal.SIGINT), (FOREVER, signal.SIGTERM), (FOREVER, KILL),
+    ("import time; time.sleep(60)", KILL)])
 def test_no_process_and_no_shared_memory_outlives_a_script(end, send):
     "Normal end without close, exception, hard exit, Ctrl-C, kill; no __main__ guard"
     before = set(os.listdir("/dev/shm"))

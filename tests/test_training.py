@@ -22,6 +22,8 @@ from numpygpt.training import (PRESETS, Run, TrainConfig, accumulate, evaluate, 
                                first_nonfinite, read_log, record)
 from numpygpt.transformer import GPT, GPTConfig
 
+linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+
 TEXT = tinyplays(6000)
 SMALL = dict(context=16, n_layer=2, n_embd=16, n_head=2)
 FAST = dict(steps=12, batch_size=6, warmup=3, eval_every=4, seed=3)
@@ -125,7 +127,7 @@ def test_frozen_weights_and_their_state_stay_and_do_not_count(optimizer):
     assert (run.flat.w[free] != before[free]).mean() > 0.9
 
 
-@pytest.mark.parametrize("kind", ["thread", "process"])
+@pytest.mark.parametrize("kind", ["thread", pytest.param("process", marks=linux)])
 def test_frozen_weights_stay_when_workers_share_the_update(kind):
     alone, run = new_run(freeze=FROZEN), new_run(freeze=FROZEN)
     for r in (alone, run): r.flat.dw[:] = np.random.default_rng(0).normal(size=len(r.flat))
