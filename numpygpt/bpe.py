@@ -223,8 +223,8 @@ def _merged(word: str, pair: str, new: str) -> tuple[str, dict[str, int]]:
 
 # %% ../nbs/12_bpe.ipynb #407d8264
 def train_merges(words: Mapping[bytes, int], n: int) -> list[tuple[int, int]]:
-    """The first `n` merges as pairs of ids: the highest count first, the smallest ids among
-    equals; fewer when no pair occurs twice. `words` says how often each occurs"""
+    """The first `n` merges as pairs of ids (Sennrich et al. 2016, algorithm 1): the highest count
+    first, the smallest ids among equals; fewer when no pair occurs twice. `words` holds counts"""
     texts, times = [w.decode("latin-1") for w in words], list(words.values())
     (total, where), merges = _books(texts, times), list[tuple[int, int]]()
     heap = sorted((-k, pair) for pair, k in total.items())   # sorted: a heap already
