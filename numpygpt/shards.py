@@ -63,7 +63,8 @@ class ShardedDataset(Dataset):
     "A dataset whose tokens lie in shards; the index knows how many characters they stand for"
     def __init__(self, train: Any, val: Any, tokenizer: Tokenizer, index: dict[str, Any]) -> None:
         super().__init__(train, val, tokenizer)
-        self.index, self.characters = index, index.get("characters", {})
+        counts = index.get("characters")
+        self.index, self.characters = index, counts if isinstance(counts, dict) else {}
 
 
 def read_index(folder: str | Path) -> dict[str, Any]:

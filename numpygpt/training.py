@@ -76,6 +76,8 @@ def check_train(c: TrainConfig) -> None:
     for name, high in ranges.items():
         if not 0 <= (value := getattr(c, name)) <= high:
             raise ValueError(f"{name} must lie from 0 to {high}, got {value!r}")
+    if not isinstance(c.freeze, (tuple, list)):
+        raise ValueError(f"freeze must be names of weights, got {c.freeze!r}")
     for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
         if (value := getattr(c, name)) not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
