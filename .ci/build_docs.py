@@ -13,7 +13,6 @@ import subprocess
 import sys
 import warnings
 from collections import defaultdict
-from functools import cache
 from html import unescape
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +24,7 @@ from docutils import nodes
 from execnb.nbio import nb2dict, read_nb
 from nbdev.config import get_config
 from nbdev.doclinks import _build_modidx
+from nbdev.process import NBProcessor
 from nbdev.processors import FilterDefaults, add_show_docs, exec_show_docs, insert_warning
 from nbdev.showdoc import show_doc
 from fontTools.subset import Subsetter
@@ -32,10 +32,12 @@ from fontTools.ttLib import TTFont
 from sphinx.application import Sphinx
 
 from numpygpt.course import PARTS, as_text, chapters, fetches
+from numpygpt.reference import tests_of
 
 CFG = get_config()
 ROOT, NBS, OUT = Path(CFG.config_path), Path(CFG.nbs_path), Path(CFG.doc_path)
 SITE, BLOB = f"{CFG.doc_host}{CFG.doc_baseurl}/", f"{CFG.git_url}/blob/{CFG.branch}"
+KERNEL = dict(name="python3", display_name="python3", language="python")
 CONF = dict(
     project="numpygpt", html_title="numpygpt", html_baseurl=SITE, html_theme="furo", language="en",
     extensions=["myst_nb", "sphinx_copybutton", "build_docs"], nb_execution_mode="off",
@@ -60,17 +62,10 @@ def entries():
     return [(part, [(s, label(s)) for s in stems if s in at]) for part, stems in PARTS.items()]
 
 
-class Processing(FilterDefaults):
-    "nbdev's, less what adds cells and what runs them"
-    def base_procs(self):
-        return [p for p in super().base_procs()
-                if p not in (add_show_docs, exec_show_docs, insert_warning)]
-
-
 def processed(path):
-    "(title, description, cells) of a notebook, as nbdev has processed it"
-    nb = read_nb(path)
-    Processing()(nb)
+    "(title, description, cells) of a notebook as nbdev processes it, less what adds or runs cells"
+    nb, left_out = read_nb(path), (add_show_docs, exec_show_docs, insert_warning)
+    NBProcessor(nb=nb, procs=[p for p in FilterDefaults().procs() if p not in left_out]).process()
     front, *cells = nb2dict(nb)["cells"]
     front = yaml.safe_load("".join(front["source"]).strip().strip("-"))
     for cell in cells: cell["source"] = "".join(cell.get("source", ""))
@@ -101,43 +96,24 @@ def linked(text):
     return re.sub(r"\]\((\d\d_)?([\w.]+\.ipynb)", r"](\2", text)
 
 
-@cache
-def first_in_tests():
-    "{word: [path#Lline, ...]}: where each file of tests has it first, those of gradients in front"
-    found = {}
-    paths = sorted((ROOT / "tests").rglob("test_*.py"), key=lambda p: p.stem != "test_certificates")
-    for path in paths:
-        lines = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-        here = {w: at for at, line in reversed([*lines]) if "import" not in line
-                for w in re.findall(r"\w+", line)}
-        for word, at in here.items():
-            found.setdefault(word, []).append(f"{path.relative_to(ROOT).as_posix()}#L{at}")
-    return found
+SYMBOLS = defaultdict(list)            # page: [module.name]
 
 
-SYMBOLS = defaultdict(list)            # page: [(full name, kind, anchor)]
-
-
-def exported(cell, page, module, documented):
-    "The line over exported code: where it lies in the package, which test names it, its anchors"
-    defined = [n for n in ast.parse(cell["source"]).body if hasattr(n, "name")]
-    for n in defined:
-        kind = "class" if isinstance(n, ast.ClassDef) else "function"
-        SYMBOLS[page].append((f"{module}.{n.name}", kind, n.name.lower()))
-        for m in (m for m in n.body if kind == "class" and isinstance(m, ast.FunctionDef)):
-            name = f"{n.name}.{m.name}"
-            anchor = name if name in documented else n.name
-            SYMBOLS[page].append((f"{module}.{name}", "method", anchor.lower()))
-    anchors = "".join(f'<span id="{n.name.lower()}"></span>' for n in defined
-                      if n.name not in documented)
-    code = (ROOT / "numpygpt" / f"{module}.py").read_text(encoding="utf-8").splitlines()
-    at = next(i for i, line in enumerate(code, 2) if line.endswith(f"#{cell['id']}"))
-    tests = [t for n in defined for t in first_in_tests().get(n.name, [])]
-    tests.sort(key=lambda t: "certificates" not in t and module not in t)
-    links = [f'<a href="{BLOB}/numpygpt/{module}.py#L{at}">numpygpt/{module}.py</a>',
-             *(f'tested in <a href="{BLOB}/{t}">{Path(t).name.partition("#")[0]}</a>'
-               for t in tests[:1])]
-    return f'<p class="exported">{anchors}{" · ".join(links)}</p>'
+def exported(id, source, page, module, taken):
+    "The line over code that the package has, else None: where it lies, what proves it, anchors"
+    lines = (ROOT / "numpygpt" / f"{module}.py").read_text(encoding="utf-8").splitlines()
+    at = next((i for i, line in enumerate(lines, 2) if line.endswith(f"#{id}")), 0)
+    if not at: return None
+    defined = [n for n in ast.parse(source).body if hasattr(n, "name")]
+    names = [n.name for n in defined]
+    methods = [f"{n.name}.{m.name}" for n in defined for m in n.body if hasattr(m, "name")]
+    SYMBOLS[page] += [f"{module}.{name}" for name in names]
+    anchors = [f'<span id="{a}"></span>' for a in {n.lower(): 0 for n in names + methods}
+               if a not in taken]
+    proofs = [f'proved by <a href="{BLOB}/tests/{test.partition("::")[0]}">{test}</a>'
+              for name in names for test in tests_of(f"{module}.{name}", 1)]
+    links = [f'<a href="{BLOB}/numpygpt/{module}.py#L{at}">numpygpt/{module}.py</a>', *proofs[:1]]
+    return f'<p class="exported">{"".join(anchors)}{" · ".join(links)}</p>'
 
 
 def page(chapter):
@@ -145,35 +121,31 @@ def page(chapter):
     title, description, found = processed(chapter.path)
     name, cells = short(chapter.path.stem), []
     names = vars(import_module(f"numpygpt.{chapter.module}")) if chapter.module else {}
-    documented = re.findall(r"show_doc\(([\w.]+)\)", "\n".join(c["source"] for c in found))
+    text = "\n".join(c["source"] for c in found)
+    taken = {name.lower() for name in re.findall(r"show_doc\(([\w.]+)\)", text)}
+    taken |= {slug(heading) for heading in re.findall(r"(?m)^#+ (.+)", text)}
     add = lambda kind, source, **more: cells.append(
         dict(cell_type=kind, id=f"{len(cells):08x}", source=source, metadata={}) | more)
     add("markdown", f"# {title}\n\n{{.lead}}\n{description}")
     for cell in found:
-        if cell["cell_type"] == "markdown": add("markdown", linked(cell["source"]))
-        if cell["cell_type"] != "code": continue
-        opts, source = options(cell["source"])
-        text = opts.get("echo") == "false" and said(cell, names)
-        if text:
-            add("markdown", linked(text))
-            continue
-        for o in cell["outputs"]:
-            if "text/markdown" in o.get("data", {}):
-                o["data"]["text/markdown"] = linked("".join(o["data"]["text/markdown"]))
-        only, tags = fetches(source), list(cell["metadata"].get("tags", []))
-        if only and cells[-1]["metadata"].get("fetches"):
-            cells[-1]["source"] += "\n" + source
-            continue
-        if opts.get("code-summary") == "Exported source" and not only:
-            add("markdown", exported(cell | {"source": source}, name, chapter.module, documented))
-        fold = "Imports" if only else opts.get("code-fold") == "true" and opts["code-summary"]
-        look = {"image": {"alt": opts.get("fig-alt", "")}, "merge_streams": True}
-        if fold: look |= dict(code_prompt_show=fold, code_prompt_hide=fold)
-        tags += ["hide-input"] * bool(fold) + ["remove-input"] * (opts.get("echo") == "false")
-        add("code", source, outputs=cell["outputs"], execution_count=None,
-            metadata=dict(tags=tags, mystnb=look, fetches=only))
-    return dict(cells=cells, nbformat=4, nbformat_minor=5, metadata={"kernelspec": {
-        "name": "python3", "display_name": "python3", "language": "python"}})
+        opts, source = options(cell["source"]) if cell["cell_type"] == "code" else ({}, "")
+        text = said(cell, names) if opts.get("echo") == "false" else ""
+        only = fetches(source)
+        if cell["cell_type"] == "markdown" or text: add("markdown", linked(text or cell["source"]))
+        elif only and cells[-1]["metadata"].get("fetches"): cells[-1]["source"] += "\n" + source
+        elif cell["cell_type"] == "code":
+            if chapter.module and not only and (line := exported(
+                    cell["id"], source, name, chapter.module, taken)): add("markdown", line)
+            fold = "Imports" if only else opts.get("code-fold") == "true" and opts["code-summary"]
+            tag = "hide-input" if fold else "shown"
+            if opts.get("echo") == "false": tag = "remove-input"
+            look = {"image": {"alt": opts.get("fig-alt", "")}, "merge_streams": True,
+                    "code_prompt_show": fold or "", "code_prompt_hide": fold or ""}
+            for data in (o.get("data", {}) for o in cell["outputs"]):
+                if text := data.get("text/markdown"): data["text/markdown"] = linked("".join(text))
+            add("code", source, outputs=cell["outputs"], execution_count=None, metadata=dict(
+                tags=[*cell["metadata"].get("tags", []), tag], mystnb=look, fetches=only))
+    return dict(cells=cells, nbformat=4, nbformat_minor=5, metadata={"kernelspec": KERNEL})
 
 
 def slug(title):
@@ -193,8 +165,10 @@ def read(app, tree):
     if made.stderr: raise ValueError(f"{name}: {made.stderr}")
     for node, math in zip(found, re.findall(r"(?s)<math.*?</math>", made.stdout), strict=True):
         node["mathml"] = math
-    for symbol, kind, anchor in SYMBOLS[name]:
-        app.env.domains.python_domain.note_object(f"numpygpt.{symbol}", kind, anchor)
+    for symbol in SYMBOLS[name]:
+        last = symbol.rpartition(".")[2]
+        kind = "class" if last[0].isupper() else "function"
+        app.env.domains.python_domain.note_object(f"numpygpt.{symbol}", kind, last.lower())
 
 
 def visit_math(self, node):
@@ -204,13 +178,12 @@ def visit_math(self, node):
 
 def crumbs(app, name, template, context, tree):
     "The way to a page, and what it takes, over its title"
-    at = {short(c.path.stem): c for c in chapters()}
-    for part, pages in entries():
-        if name != "index" and name in (found := {short(stem): label for stem, label in pages}):
-            number = found[name][:2] if found[name][:2].isdigit() else ""
-            way = [part, *filter(None, [number, at[name].takes.partition(";")[0]])]
-            context["body"] = ('<nav class="crumbs" aria-label="breadcrumb"><a href="index.html">numpygpt</a> › '
-                               f'{" › ".join(way[:2])}{"".join(f" · {w}" for w in way[2:])}</nav>{context["body"]}')
+    takes = {short(c.path.stem): c.takes.partition(";")[0] for c in chapters()}
+    found = [(p, t) for p, pages in entries() for s, t in pages if short(s) == name != "index"]
+    for part, label in found:
+        way = ['<a href="index.html">numpygpt</a>', part, *re.findall(r"^\d\d", label)]
+        way = " › ".join(way) + f" · {takes[name]}" * bool(takes[name])
+        context["body"] = f'<nav class="crumbs" aria-label="way">{way}</nav>{context["body"]}'
 
 
 def setup(app):
@@ -223,10 +196,11 @@ def setup(app):
 
 def write_font():
     "STIX Two Math with what the formulas of all pages use: not every system has such a font"
-    pages = (path.read_text(encoding="utf-8") for path in OUT.glob("*.html"))
+    pages = [path.read_text(encoding="utf-8") for path in OUT.glob("*.html")]
+    formulas = [m for text in pages for m in re.findall(r"(?s)<math.*?</math>", text)]
     font = TTFont(Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf")
     subset = Subsetter()
-    subset.populate(text="".join({*"".join(m for p in pages for m in re.findall(r"(?s)<math.*?</math>", p))}))
+    subset.populate(text="".join({*"".join(formulas)}))
     subset.subset(font)
     font.flavor = "woff"
     font.save(OUT / "_static" / "math.woff")
@@ -272,7 +246,8 @@ def shown(cell):
     if opts.get("echo") != "false": yield f"```python\n{source}\n```"
     for o in cell["outputs"]:
         data = {kind: "".join(value) for kind, value in o.get("data", {}).items()}
-        if found := re.search('(?s)alt="(.*?)" src="data:image/webp;base64,(.*?)"', data.get("text/html", "")):
+        page = data.get("text/html", "")
+        if found := re.search('(?s)alt="(.*?)" src="data:image/webp;base64,(.*?)"', page):
             (NBS / "index.webp").write_bytes(base64.b64decode(found[2]))
             yield f"![]({NBS.name}/index.webp)\n\n> " + unescape(found[1]).replace("\n", "  \n> ")
         else: yield data.get("text/markdown") or f"```\n{''.join(o.get('text', ''))}```"

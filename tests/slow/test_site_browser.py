@@ -16,7 +16,8 @@ DOCS = ROOT / "_docs"
 WIDTHS, SCHEMES = (390, 768, 1280), ("light", "dark")
 MOST = 2_000_000                       # bytes of a page and of all that it loads
 SEEN = r"""() => {
-  const main = document.querySelector("[role=main]"), all = selector => [...main.querySelectorAll(selector)]
+  const main = document.querySelector("[role=main]")
+  const all = selector => [...main.querySelectorAll(selector)]
   const ids = [...document.querySelectorAll("[id]")].map(e => e.id)
   const named = images => images.map(i => (i.alt || i.src).slice(0, 60))
   return {ids, links: [...document.querySelectorAll("a[href]")].map(a => a.getAttribute("href")),
@@ -26,7 +27,8 @@ SEEN = r"""() => {
     faults: {"without a text": named([...document.images].filter(i => !i.alt)),
       "not loaded": named([...document.images].filter(i => !i.naturalWidth)),
       "the same id twice": ids.filter((x, i) => ids.indexOf(x) != i),
-      "a formula as text": all("p, li, td").map(e => e.innerText).filter(t => /\$[^$]*\\[a-z]+[^$]*\$/.test(t))}}}"""
+      "a formula as text": all("p, li, td").map(e => e.innerText).filter(
+        text => /\$[^$]*\\[a-z]+[^$]*\$/.test(text))}}}"""
 FAINT = r"""() => {
   const rgb = text => text.match(/[\d.]+/g).map(Number)
   const light = c => c.slice(0, 3).map(v => v / 255).map(
@@ -46,10 +48,12 @@ FAINT = r"""() => {
     const color = getComputedStyle(e).color, pair = color + ground(e)
     if (pairs.has(pair)) continue
     const [a, b] = [light(rgb(color)), light(ground(e))].sort((x, y) => y - x)
-    pairs.set(pair, [(a + .05) / (b + .05), `${pair} ${e.tagName} ${e.className}: ${text.slice(0, 30)}`]) }
+    const where = `${pair} ${e.tagName} ${e.className}: ${text.slice(0, 30)}`
+    pairs.set(pair, [(a + .05) / (b + .05), where]) }
   return [...pairs.values()].filter(pair => pair[0] < 4.5) }"""
-RULES = ("aria-allowed-attr aria-roles aria-valid-attr-value button-name bypass document-title html-has-lang "
-         "image-alt label link-name list listitem skip-link tabindex valid-lang summary-name").split()
+RULES = ("aria-allowed-attr aria-roles aria-valid-attr-value button-name bypass document-title "
+         "html-has-lang image-alt label link-name list listitem skip-link tabindex valid-lang "
+         "summary-name").split()
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +100,8 @@ def look(browser, site, name):
 def test_no_page_has_a_fault(browser, site):
     """No sideways scroll, error, request elsewhere, faint text, picture without a text or heading
     out of order; each link and its anchor arrive"""
-    pages = [re.sub(r"^\d\d_", "", p.stem) + ".html" for p in sorted((ROOT / "nbs").glob("*.ipynb"))]
+    chapters = sorted((ROOT / "nbs").glob("*.ipynb"))
+    pages = [re.sub(r"^\d\d_", "", path.stem) + ".html" for path in chapters]
     assert {*pages} <= {p.name for p in DOCS.glob("*.html")}
     looks = {name: look(browser, site, name) for name in pages}
     for name, (seen, faults) in looks.items():
@@ -124,7 +129,7 @@ def test_the_first_tab_stop_leads_past_the_sidebar(browser, site):
 
 @pytest.mark.parametrize("question, answer", [
     ("RoPE backward", "rope"), ("RMSNorm", "layernorm"), ("grouped query", "attention"),
-    ("Flat", "module"), ("resume", "checkpoint"), ("loss stuck", "symptoms")])
+    ("Flat", "module"), ("resume", "checkpoint"), ("loss stays", "symptoms")])
 def test_search_finds_it(browser, site, question, answer):
     page = browser.new_page()
     page.goto(f"{site}/search.html?q={question.replace(' ', '+')}")
