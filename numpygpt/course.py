@@ -36,8 +36,8 @@ PARTS = {
                "tuning", "cli_train", "31_cli"),
     "Experiments": ("32_mnist", "33_shakespeare", "34_scaling", "35_finetune", "36_bert",
                     "37_vit", "38_clinic", "39_inside", "40_capstone"),
-    "Reference": ("41_evidence", "formulas", "glossary", "papers", "symptoms", "api", "pytorch",
-                  "speed", "questions", "changelog", "reference"),
+    "Reference": ("41_evidence", "promises", "formulas", "glossary", "papers", "symptoms", "api",
+                  "pytorch", "speed", "questions", "changelog", "reference"),
     "Behind the course": ("box", "rewrites", "edits", "answers", "terms", "diagnosis",
                           "bisection", "progress", "grading"),
 }

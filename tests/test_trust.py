@@ -1,5 +1,6 @@
 "Files that are what was written, units of the text itself, and tokens that are the same: all parts"
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -304,3 +305,10 @@ def test_two_processes_on_one_machine_note_the_same():
     command = [sys.executable, "-c", code]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert out.strip() == str(files.machine()) and Path(sys.executable).exists()
+
+
+def test_the_page_on_promises_names_tests_that_are_there():
+    tests = Path(__file__).parent
+    text = (tests.parent / "nbs" / "promises.ipynb").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:slow/)?test_\w+\.py", text))
+    assert len(named) > 8 and all((tests / name).is_file() for name in named)
