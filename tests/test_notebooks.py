@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from numpygpt.course import fetches
 from numpygpt.explore import without_views
 
 NBS = Path(__file__).resolve().parents[1] / "nbs"
@@ -74,6 +75,8 @@ def test_imports_have_cells_of_their_own(path):
         names = [a.name for n in found for a in n.names]
         says = f"cell {cell.id} imports {names} among other code"
         assert not found or len(found) == len(tree.body), says
+        assert not fetches(cell.source) or cell.metadata.get("jupyter", {}).get("source_hidden"), (
+            f"cell {cell.id} of imports is not collapsed: run .ci/tidy.py")
 
 
 @each
