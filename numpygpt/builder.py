@@ -363,8 +363,7 @@ def open_texts(source: str, tokenizer: Tokenizer | Callable[[str], Tokenizer],
         raise ValueError(f"{source} is more than one text: give a Tokenizer or a Recipe for it")
     if isinstance(tokenizer, Recipe):
         kind: Any = tokenizer.kind
-        size, fraction, given = tokenizer.vocab_size, tokenizer.val_fraction, None
-        s = Settings(kind, size, fraction)
+        s, given = Settings(kind, tokenizer.vocab_size, tokenizer.val_fraction), None
     else: s, given = Settings(val_fraction=val_fraction), tokenizer
     place: Any = tempfile.TemporaryDirectory(prefix="numpygpt-")
     build([source], place.name, s, given)

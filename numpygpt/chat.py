@@ -35,7 +35,9 @@ PATIENCE = 0.8                  # seconds of computing that a template has for a
 MOST = 10_000_000               # characters, or parts, that anything it makes may have
 
 
-def size_of(x: Any) -> int: return len(x) if isinstance(x, (str, bytes, list, tuple, dict)) else 1
+def size_of(x: Any) -> int:
+    "Characters or parts; 1 of anything else"
+    return len(x) if isinstance(x, (str, bytes, list, tuple, dict)) else 1
 
 
 def weighed(*given: Any) -> None:

@@ -27,8 +27,8 @@ from .bpe import Tokenizer, load_tokenizer
 from .builder import CORPORA, holds_tokens, is_short, open_texts
 from .corpus import end_id
 from .data import Dataset, load_text
-from .files import (bounded, check_file, fingerprint, is_same, machine, moved, save_arrays,
-                            sealed, sha256, unsealed)
+from .files import (bounded, check_file, fingerprint, is_same, machine, moved,
+                            save_arrays, sealed, sha256, unsealed)
 from .shards import open_dataset
 from .training import Run, Step, TrainConfig
 from .transformer import GPT, GPTConfig

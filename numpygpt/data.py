@@ -24,7 +24,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 
 from .bpe import Tokenizer, load_tokenizer
-from .files import as_text, check_file, put, read_sealed, sealed, sha256, whole
+from .files import as_text, noted_in, put, sealed, sha256, whole
 
 # %% ../nbs/13_data.ipynb #3d3666e9
 NAMES = "Duke Fool Goose King Moth Nun Page Queen".split()
@@ -227,12 +227,15 @@ def split_text(text: str, val_fraction: float = 0.1) -> tuple[str, str]:
 
 _PARTS, _ABOUT = ("train", "val"), "dataset.json"
 _FILES, _AGAIN = ("train.npy", "val.npy", "tokenizer.json"), "make the dataset again"
+def _noted(folder: Path) -> dict: return {"sha256": {n: sha256(folder / n) for n in _FILES}}
 
+# %% ../nbs/13_data.ipynb #cee4e7a8
 class Dataset:
     "Train and validation tokens, (N,) each, with the tokenizer that made them"
     val_fraction, characters = 0.1, dict[str, int]()         # of the text, where it is known
     def __init__(self, train: np.ndarray, val: np.ndarray, tokenizer: Tokenizer) -> None:
         self.train, self.val, self.tokenizer = train, val, tokenizer
+
     def __repr__(self) -> str:
         return (f"Dataset({len(self.train):,} tokens to train on, {len(self.val):,} held out, "
                 f"{self.tokenizer!r})")
@@ -254,27 +257,24 @@ class Dataset:
         (folder := Path(folder)).mkdir(parents=True, exist_ok=True)
         for part in _PARTS: write_tokens(folder / f"{part}.npy", vars(self)[part], self.vocab_size)
         self.tokenizer.save(folder)
-        about = {"sha256": {name: sha256(folder / name) for name in _FILES}}
-        put(folder / _ABOUT, sealed(about | {"characters": self.characters}))
+        put(folder / _ABOUT, sealed({"characters": self.characters, **_noted(folder)}))
+
     @classmethod
     def open(cls, folder: str | Path) -> "Dataset":
         "What `save` wrote; the tokens stay on disk"
         if not (folder := Path(folder)).is_dir():
             raise FileNotFoundError(f"there is no dataset folder {folder}: Dataset.save makes one")
-        about = read_sealed(folder / _ABOUT, _AGAIN) if (folder / _ABOUT).is_file() else {}
-        digests, counts = about.get("sha256") or {}, about.get("characters") or {}
-        if not isinstance(digests, dict): raise ValueError(f"{folder / _ABOUT} is none: {_AGAIN}")
-        for name in _FILES: check_file(folder / name, digests.get(name), _AGAIN)
+        about = noted_in(folder / _ABOUT, _FILES, _AGAIN)
         train, val = (read_tokens(folder / f"{part}.npy") for part in _PARTS)
         made = cls(train, val, load_tokenizer(folder))
-        if isinstance(counts, dict): made.characters = counts
+        if isinstance(about.get("characters"), dict): made.characters = about["characters"]
         return made
 
     def chars_per_token(self, part: str = "val") -> float:
         "Characters that a token covers: bits per token divided by it are bits per character"
-        n = len(tokens := getattr(self, part))               # of unknown words only the text knows
-        known = self.characters.get(part)
-        return (known if isinstance(known, int) else len(self.tokenizer.decode(tokens))) / max(n, 1)
+        tokens, known = vars(self)[part], self.characters.get(part)       # of the text, not decoded
+        n = known if isinstance(known, int) else len(self.tokenizer.decode(tokens))
+        return n / max(len(tokens), 1)
 
 # %% ../nbs/13_data.ipynb #4957691b
 def _checked(indices: Any, n: int) -> np.ndarray:            # as int64, all of them in 0 to n - 1

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['T', 'SEAL', 'DIGESTS', 'BOUNDS', 'MARKS', 'whole', 'put', 'save_arrays', 'standing', 'sha256', 'check_file', 'unique',
-           'parsed', 'sealed', 'unsealed', 'read_sealed', 'note_digests', 'check_digests', 'bounded', 'sealed_line',
-           'is_sound', 'unsealed_line', 'read_lines', 'encoding_of', 'why_binary', 'as_text', 'fingerprint', 'sampled',
-           'is_same', 'machine', 'moved']
+           'parsed', 'sealed', 'unsealed', 'read_sealed', 'note_digests', 'noted_in', 'check_digests', 'bounded',
+           'sealed_line', 'is_sound', 'unsealed_line', 'read_lines', 'encoding_of', 'why_binary', 'as_text',
+           'fingerprint', 'sampled', 'is_same', 'machine', 'moved']
 
 # %% ../nbs/files.ipynb #f11e5004
 import codecs
@@ -48,7 +48,7 @@ def put(path: str | Path, *parts: Any) -> None:
     with whole(path) as file:
         file.writelines(p.encode() if isinstance(p, str) else p for p in parts)
 
-
+# %% ../nbs/files.ipynb #f11e500a
 def save_arrays(path: Path, arrays: dict[str, Any], **about: str) -> None:
     "A safetensors file, in a folder that has no name yet; OSError where it cannot be written"
     from safetensors import SafetensorError
@@ -62,7 +62,7 @@ def standing(folder: str | Path) -> str | Path:
     old = (place := Path(folder).resolve()).with_name(f".{place.name}.old")
     return old if old.is_dir() and not place.exists() else folder
 
-# %% ../nbs/files.ipynb #f11e500c
+# %% ../nbs/files.ipynb #f11e500d
 def sha256(path: str | Path) -> str:
     "Of a file, in hexadecimal, a part at a time"
     h = hashlib.sha256()
@@ -76,7 +76,7 @@ def check_file(path: Path, noted: str | None, advice: str) -> None:
     if noted is not None and sha256(path) != noted:
         raise ValueError(f"{path} is not the file that was saved, by its SHA-256: {advice}")
 
-# %% ../nbs/files.ipynb #f11e500e
+# %% ../nbs/files.ipynb #f11e500f
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     "A dict of these pairs; ValueError where a name comes twice, which JSON would pass over"
     found = dict(pairs)
@@ -91,7 +91,7 @@ def parsed(text: str | bytes) -> Any:
     try: return json.loads(text, object_pairs_hook=unique)
     except RecursionError: raise ValueError("its brackets are nested too deep") from None
 
-# %% ../nbs/files.ipynb #f11e500f
+# %% ../nbs/files.ipynb #f11e5010
 SEAL = "sha256 of the rest"
 
 
@@ -114,13 +114,13 @@ def unsealed(text: str | bytes) -> dict[str, Any]:
         raise ValueError("it is not what was written, by the SHA-256 in it")
     return found
 
-# %% ../nbs/files.ipynb #f11e5010
+# %% ../nbs/files.ipynb #f11e5011
 def read_sealed(path: str | Path, advice: str) -> dict[str, Any]:
     "What a file holds that `sealed` made; ValueError with its name and the advice if it is damaged"
     try: return unsealed(Path(path).read_bytes())
     except ValueError as e: raise ValueError(f"{path} is damaged ({e}): {advice}") from None
 
-# %% ../nbs/files.ipynb #f11e5011
+# %% ../nbs/files.ipynb #f11e5012
 DIGESTS = "digests.json"
 
 
@@ -130,6 +130,16 @@ def note_digests(folder: Path) -> None:
     put(folder / DIGESTS, sealed({name: sha256(folder / name) for name in names}))
 
 
+
+def noted_in(path: Path, names: Iterable[str], advice: str) -> dict[str, Any]:
+    "What a sealed file says, {} without one; ValueError where a file beside it is not as noted"
+    about = read_sealed(path, advice) if path.is_file() else {}
+    digests = about.get("sha256") or {}
+    if not isinstance(digests, dict): raise ValueError(f"{path} holds no digests: {advice}")
+    for name in names: check_file(path.with_name(name), digests.get(name), advice)
+    return about
+
+
 def check_digests(folder: Path, advice: str) -> None:
     "ValueError, with the advice, where a file is not as noted; nothing is asked where none are"
     if not (folder / DIGESTS).is_file(): return
@@ -137,7 +147,7 @@ def check_digests(folder: Path, advice: str) -> None:
         if (path := folder / Path(name).name).is_file():
             check_file(path, noted, f"{advice}, or delete {DIGESTS} if you changed it")
 
-# %% ../nbs/files.ipynb #f11e5014
+# %% ../nbs/files.ipynb #f11e5015
 BOUNDS = dict(vocab_size=1 << 24, context=1 << 24, n_layer=2048, n_embd=1 << 18, n_head=1 << 14,
               n_kv_head=1 << 14, head_dim=1 << 16, n_hidden=1 << 21)
 
@@ -149,7 +159,7 @@ def bounded(config: T) -> T:
             raise ValueError(f"{name} is {value:.4g}, and no model has had more than {most:,}")
     return config
 
-# %% ../nbs/files.ipynb #f11e5016
+# %% ../nbs/files.ipynb #f11e5017
 def sealed_line(info: dict[str, Any]) -> bytes:
     "A line of JSON, which begins with the CRC-32 of all behind it"
     rest = (json.dumps(info)[1:] + "\n").encode()
@@ -175,7 +185,7 @@ def read_lines(kind: Callable[..., T], path: Any, lines: Iterable[bytes],
                first: int = 1) -> list[T]:
     """kind(**names) of each whole line of a log; a last one that is only half there is left out
 
-    ValueError with the name of the file and the number, from `first`, of a line that was changed."""
+    ValueError with the file and the number, from `first`, of a line that was changed."""
     made = list[T]()
     for n, line in enumerate((s for s in lines if s.endswith(b"\n") and s.strip()), first):
         try: made.append(kind(**unsealed_line(line)))
@@ -183,7 +193,7 @@ def read_lines(kind: Callable[..., T], path: Any, lines: Iterable[bytes],
             raise ValueError(f"{path}, line {n}, is damaged ({e}): delete that line") from None
     return made
 
-# %% ../nbs/files.ipynb #f11e5019
+# %% ../nbs/files.ipynb #f11e501a
 MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
          codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}   # the longer ones first
 
@@ -213,7 +223,7 @@ def as_text(name: Any, data: bytes) -> str:
         raise ValueError(f"{name} is not {kind} text (byte {e.start} is {byte:#04x}): "
                          "convert it to UTF-8, or cut it where a character ends") from None
 
-# %% ../nbs/files.ipynb #f11e501c
+# %% ../nbs/files.ipynb #f11e501d
 def fingerprint(dataset: Any) -> str:
     "SHA-256 over all tokens of its `train` and `val`, rows (N,) or pairs of arrays of any type"
     digest = hashlib.sha256()
@@ -240,7 +250,7 @@ def is_same(dataset: Any, noted: Any) -> bool:
     new = isinstance(noted, str) and noted.startswith("all:")
     return (fingerprint if new else sampled)(dataset) == noted
 
-# %% ../nbs/files.ipynb #f11e5021
+# %% ../nbs/files.ipynb #f11e5022
 def machine() -> dict[str, str]:
     "What the last bits of a computation depend on: NumPy, its BLAS, and the kind of processor"
     from threadpoolctl import threadpool_info
