@@ -55,7 +55,8 @@ setup(
     package_data={lib: ["pretrained/*", "chapters/*.ipynb", "chapters/stored/*", "*.mplstyle",
                         "*.pyi", "py.typed"]},
     install_requires=needs(""),
-    extras_require={e: needs(f"{e}_") for e in ("notebooks", "hub", "gpu", "mpi", "parity", "docs", "dev")},
+    extras_require={e: needs(f"{e}_")
+                    for e in ("notebooks", "hub", "gpu", "mpi", "parity", "docs", "dev")},
     entry_points={"console_scripts": shlex.split(settings["console_scripts"]),
                   "nbdev": [f"{lib}={lib}._modidx:d"]},
     cmdclass={"build_py": Build, "sdist": Archive},

@@ -239,8 +239,9 @@ def fetches(source: str) -> bool:
     code = "\n".join(line for line in source.splitlines() if not line.startswith("#|"))
     try: body = ast.parse(code).body
     except SyntaxError: return False
-    return bool(body) and all(isinstance(n, (ast.Import, ast.ImportFrom, ast.Try)) and "import" in code
-                              or ast.unparse(n).startswith("plt.style.use(") for n in body)
+    starts = "import ", "from ", "plt.style.use("
+    return bool(body) and all(ast.unparse(n).startswith(starts) or
+                              isinstance(n, ast.Try) and "import" in code for n in body)
 
 
 def fold_hidden(cell: Any) -> None:
