@@ -249,7 +249,8 @@ def shown(cell):
         page = data.get("text/html", "")
         if found := re.search('(?s)alt="(.*?)" src="data:image/webp;base64,(.*?)"', page):
             (NBS / "index.webp").write_bytes(base64.b64decode(found[2]))
-            yield f"![]({NBS.name}/index.webp)\n\n> " + unescape(found[1]).replace("\n", "  \n> ")
+            says = unescape(found[1]).split("\n")
+            yield f"![{says[0]}]({NBS.name}/index.webp)\n\n> " + "  \n> ".join(says)
         else: yield data.get("text/markdown") or f"```\n{''.join(o.get('text', ''))}```"
 
 

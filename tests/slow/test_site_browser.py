@@ -170,3 +170,26 @@ def test_a_picture_moves_on_the_site(browser, site):
     page.get_by_text("Learning rate 0.2:").wait_for(timeout=10_000)
     assert not errors
     page.close()
+
+
+def test_every_picture_moves_by_key_and_by_mouse(browser, site):
+    "On every page: each slider goes to its ends, and the picture, its text and the sentence with it"
+    page, errors, moved = browser.new_page(), [], 0
+    page.on("pageerror", lambda e: errors.append(str(e)))
+    for path in sorted(DOCS.glob("*.html")):
+        if 'class="explore"' not in path.read_text(encoding="utf-8"): continue
+        page.goto(f"{site}/{path.name}")
+        for figure in page.locator("figure.explore").all():
+            image, says = figure.locator("img"), figure.locator("figcaption")
+            for slider in figure.locator("input").all():
+                seen = []
+                for act in (lambda: slider.press("Home"), lambda: slider.press("End"),
+                            lambda: slider.click(position={"x": 2, "y": 8})):
+                    act()
+                    seen.append((image.get_attribute("src"), says.inner_text()))
+                    assert image.get_attribute("alt") == says.inner_text()
+                assert seen[0] == seen[2] != seen[1], f"{path.name}: {seen[0][1]}"
+                moved += 1
+    assert moved >= 18 and not errors
+    print(f"{moved} sliders moved by key and by mouse")
+    page.close()
