@@ -223,10 +223,11 @@ def write_site():
     (work / "static" / "math.css").write_text(
         '@font-face { font-family: "STIX Two Math"; src: url(math.woff); font-display: swap }')
     (work / "conf.py").write_text("import build_docs; globals().update(build_docs.CONF)")
-    app = Sphinx(work, work, OUT, work / "doctrees", "html", parallel=2, status=None,
-                 warningiserror=True, keep_going=True)
+    app = Sphinx(work, work, work / "html", work / "doctrees", "html", parallel=2, status=None,
+                 warningiserror=True, keep_going=True)       # pictures come to lie beside html
     app.build()
     if app.statuscode: sys.exit(app.statuscode)
+    (work / "html").rename(OUT)
     write_font()
     print(f"{len(chapters())} pages in {OUT}")
 
