@@ -255,6 +255,7 @@ def machine() -> dict[str, str]:
     "What the last bits of a computation depend on: NumPy, its BLAS, and the kind of processor"
     from threadpoolctl import threadpool_info
     found = [i for i in threadpool_info() if i.get("user_api") == "blas"]
+    found = [i for i in found if "numpy" in i.get("filepath", "")] or found  # not another package's
     words = lambda i: [i.get(k) for k in ("internal_api", "version", "architecture")]
     blas = {" ".join(w for w in words(i) if w) for i in found}
     return {"numpy": np.__version__, "blas": ", ".join(sorted(blas)) or "unknown",
