@@ -1,5 +1,6 @@
 """Makes notebooks fit to keep: without the views of widgets, which live as long as one kernel, and
-without what nbdev takes out. Imports are collapsed in JupyterLab. Names of notebooks or folders, or none for all."""
+without what nbdev takes out. Imports are collapsed in JupyterLab. Names of notebooks or folders,
+or none for all."""
 import json
 import subprocess
 import sys

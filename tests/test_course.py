@@ -37,7 +37,8 @@ def test_printed_digits_are_made_like_mnist():
 
 @pytest.mark.parametrize("source, directives, name", [
     ("y = x @ W", {}, "Solution"), ("import numpy as np", {}, "Imports"),
-    ('plt.style.use("numpygpt.figures")', {}, "Imports"), ("exercise(f)", {"exercise": []}, "Solution and check"),
+    ('plt.style.use("numpygpt.figures")', {}, "Imports"),
+    ("exercise(f)", {"exercise": []}, "Solution and check"),
     ('#| code-fold: show\n#| code-summary: "Exported source"\ny = x @ W', {}, "Solution")])
 def test_what_jupyterlab_hides_is_folded_on_the_site(source, directives, name):
     cell = {"cell_type": "code", "metadata": {"jupyter": {"source_hidden": True}},

@@ -173,7 +173,7 @@ def test_a_picture_moves_on_the_site(browser, site):
 
 
 def test_every_picture_moves_by_key_and_by_mouse(browser, site):
-    "On every page: each slider goes to its ends, and the picture, its text and the sentence with it"
+    "On every page: each slider goes to its ends, and with it the picture, its text, the sentence"
     page, errors, moved = browser.new_page(), [], 0
     page.on("pageerror", lambda e: errors.append(str(e)))
     for path in sorted(DOCS.glob("*.html")):
