@@ -3,6 +3,7 @@ import json
 import os
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -25,6 +26,19 @@ def pytest_terminal_summary(terminalreporter):
     words = lambda r: r.longrepr[2] if isinstance(r.longrepr, tuple) else str(r.longrepr)
     for reason in sorted({words(r) for r in skipped}):
         terminalreporter.write_line(f"not tried: {reason.removeprefix('Skipped: ')}")
+
+
+@pytest.fixture(scope="module")
+def script():
+    """`script(name)` is a file of benchmarks/, which is no package; all of them are gone from the
+    interpreter afterwards"""
+    before, folder = set(sys.modules), ROOT / "benchmarks"
+    sys.path.insert(0, str(folder))
+    yield import_module
+    sys.path.remove(str(folder))
+    for name in set(sys.modules) - before:
+        if Path(getattr(sys.modules[name], "__file__", None) or "/").parent == folder:
+            del sys.modules[name]
 
 
 @pytest.fixture

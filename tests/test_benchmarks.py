@@ -3,8 +3,6 @@ No clock is asserted"""
 import json
 import math
 import sys
-from importlib import import_module
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,26 +12,16 @@ from fake_device import Device
 from numpygpt.backend import using
 from numpygpt.transformer import GPT
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 OPTIONS = SimpleNamespace(threads=1, side="ours", backend="numpy")
 
 
 @pytest.fixture(scope="module")
-def modules():
-    """The files of benchmarks/, which is no package, with toy shapes;
-    gone from the interpreter afterwards"""
-    before = set(sys.modules)
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        found = SimpleNamespace(**{name: import_module(name)
-                                   for name in ("cases", "machine", "ours", "run", "sides")})
-        found.cases.shrink()
-        yield found
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-        for name in set(sys.modules) - before:
-            if Path(getattr(sys.modules[name], "__file__", None) or "/").parent == BENCHMARKS:
-                del sys.modules[name]
+def modules(script):
+    "The files of benchmarks/, with toy shapes"
+    names = "cases", "machine", "ours", "run", "sides"
+    found = SimpleNamespace(**{name: script(name) for name in names})
+    found.cases.shrink()
+    return found
 
 
 @pytest.fixture
@@ -159,11 +147,10 @@ def test_our_side_of_a_gpu(modules, monkeypatch):
     assert card["processor"] == "a card" and card["gflops"] == {"float32": 4.0, "tf32": 16.0}
 
 
-def test_both_sides_have_the_same_model(modules, monkeypatch):
+def test_both_sides_have_the_same_model(modules, script):
     "PyTorch's GPT has as many weights as ours, and its functions run"
     pytest.importorskip("torch")
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    theirs = import_module("theirs")
+    theirs = script("theirs")
     for name in modules.cases.STEPS:
         config, _ = modules.cases.shape(name)
         n_params = sum(p.numel() for p in theirs.GPT(config).parameters())

@@ -2,10 +2,7 @@
 runs are those of the command"""
 import copy
 import json
-import sys
 from dataclasses import asdict
-from importlib import import_module
-from pathlib import Path
 from types import MethodType, SimpleNamespace
 
 import numpy as np
@@ -18,7 +15,6 @@ from numpygpt.learn import bisect, exercises
 from numpygpt.transformer import GPT, GPTConfig
 
 CHAPTER = Chapter(folder() / "38_clinic.ipynb")
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 REFERENCES = {ex.name: ex.reference for ex in exercises() if ex.chapter == "38_clinic"}
 RECORDS = json.loads(stored("clinic.json").read_text(encoding="utf-8"))
 
@@ -38,16 +34,9 @@ def ward():
 
 
 @pytest.fixture(scope="module")
-def command():
+def command(script):
     "The file of the command that makes the stored runs"
-    before = set(sys.modules)
-    sys.path.insert(0, str(BENCHMARKS))
-    try: yield import_module("clinic")
-    finally:
-        sys.path.remove(str(BENCHMARKS))
-        for name in set(sys.modules) - before:
-            if Path(getattr(sys.modules[name], "__file__", None) or "/").parent == BENCHMARKS:
-                del sys.modules[name]
+    return script("clinic")
 
 
 @pytest.mark.parametrize("n", range(1, 6))

@@ -1,8 +1,6 @@
 """Chapter 39: terms that add up, whatever the model is made of; scores and ranks worked out by
 hand; other maps with the same output; and the stored runs, which say what the chapter says"""
 import json
-import sys
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -163,13 +161,7 @@ def stored(): return dict(np.load(ROOT / "nbs" / "stored" / "inside.npz"))
 
 
 @pytest.fixture(scope="module")
-def runs():
-    "benchmarks/runs.py, which is in no package"
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try: yield import_module("runs")
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
-        sys.modules.pop("runs", None)
+def runs(script): return script("runs")
 
 
 def test_the_stored_runs_are_those_of_the_command(stored, runs):

@@ -4,9 +4,7 @@ import ast
 import json
 import math
 import os
-import sys
 from dataclasses import MISSING, asdict, fields
-from importlib import import_module
 from pathlib import Path
 
 import nbformat
@@ -34,13 +32,7 @@ def told(config, stored):
 
 
 @pytest.fixture(scope="module")
-def runs():
-    "benchmarks/runs.py, which is in no package"
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try: yield import_module("runs")
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
-        sys.modules.pop("runs", None)
+def runs(script): return script("runs")
 
 
 @pytest.fixture(scope="module")
