@@ -8,8 +8,8 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: `make par
 
 import make_stored
 
-REAL = {"smollm2"}              # of a published model: benchmarks/hub.py writes it
-STORED = {path.stem: path for path in make_stored.OUT.glob("*.npz") if path.stem not in REAL}
+OURS = {"smollm2", "inside"}    # of models: benchmarks/hub.py and benchmarks/runs.py write them
+STORED = {path.stem: path for path in make_stored.OUT.glob("*.npz") if path.stem not in OURS}
 FRESH = {**dict(make_stored.cases(np.random.default_rng(20))),
          "optimizers": make_stored.optimizer_traces(np.random.default_rng(21))}
 
