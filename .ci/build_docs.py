@@ -32,7 +32,7 @@ from fontTools.ttLib import TTFont
 from sphinx.application import Sphinx
 
 from numpygpt.course import PARTS, as_text, chapters, fetches
-from numpygpt.reference import tests_of
+from numpygpt.reference import slug, tests_of
 
 CFG = get_config()
 ROOT, NBS, OUT = Path(CFG.config_path), Path(CFG.nbs_path), Path(CFG.doc_path)
@@ -42,7 +42,7 @@ CONF = dict(
     project="numpygpt", html_title="numpygpt", html_baseurl=SITE, html_theme="furo", language="en",
     extensions=["myst_nb", "sphinx_copybutton", "build_docs"], nb_execution_mode="off",
     myst_enable_extensions=["dollarmath", "amsmath", "attrs_inline", "attrs_block"],
-    myst_heading_anchors=4, myst_heading_slug_func="build_docs.slug",
+    myst_heading_anchors=4, myst_heading_slug_func="numpygpt.reference.slug",
     myst_url_schemes={"http": None, "https": None, "site": "{{path}}#{{fragment}}"},
     nb_render_markdown_format="myst", html_math_renderer="mathml",
     html_static_path=["static"], html_css_files=["styles.css", "math.css"], html_copy_source=False,
@@ -146,11 +146,6 @@ def page(chapter):
             add("code", source, outputs=cell["outputs"], execution_count=None, metadata=dict(
                 tags=[*cell["metadata"].get("tags", []), tag], mystnb=look, fetches=only))
     return dict(cells=cells, nbformat=4, nbformat_minor=5, metadata={"kernelspec": KERNEL})
-
-
-def slug(title):
-    "The anchor that pandoc gives a heading, and so Quarto"
-    return re.sub(r"^[^a-z]+", "", re.sub(r"[^\w\-. ]", "", title.lower()).replace(" ", "-"))
 
 
 def read(app, tree):

@@ -101,8 +101,8 @@ def _seal(found: dict[str, Any]) -> str:
 
 def sealed(info: dict[str, Any], default: Callable[[Any], Any] | None = None) -> str:
     "JSON with a digest of the rest; `default` makes JSON of what is none"
-    text = json.dumps(info, indent=1, default=default)
-    return json.dumps(json.loads(text) | {SEAL: _seal(json.loads(text))}, indent=1)
+    found = json.loads(json.dumps(info, default=default))
+    return json.dumps(found | {SEAL: _seal(found)}, indent=1)
 
 
 def unsealed(text: str | bytes) -> dict[str, Any]:

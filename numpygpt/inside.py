@@ -15,6 +15,7 @@ import numpy as np
 
 from .attention import Attention, unfold, weights
 from .backend import Array, to_cpu, xp
+from .generate import evaluating
 from .layernorm import LayerNorm, row_mean
 from .module import Flat
 from .optimizers import AdamW, clip_grad_norm
@@ -57,20 +58,19 @@ def parts(model: GPT, ids: Array, instead: Mapping[str, Any] | None = None) -> d
     `0.mlp`. Their sum is the stream behind the last block. `instead` has arrays by such names,
     which are added in the place of what the part computes, and which later parts see; ValueError
     for a name that no part has"""
-    instead, found, mode = instead or {}, dict[str, Array](), model.training
-    model.eval()
-    x, rope, first = entry(model, ids)
-    found["emb"] = x = instead.get("emb", x)
-    def add(name: str, y: Array) -> None:
-        nonlocal x
-        found[name] = instead.get(name, y)
-        x = x + found[name]
-    for i, block in enumerate(model.blocks):
-        _, _, y = by_head(block.attn, block.norm1(x), rope, first)
-        for h in range(y.shape[1]): add(f"{i}.{h}", y[:, h])
-        if block.attn.o.bias: add(f"{i}.b", block.attn.o.b)
-        add(f"{i}.mlp", block.mlp(block.norm2(x)))
-    model.train(mode)
+    instead, found = instead or {}, dict[str, Array]()
+    with evaluating(model):
+        x, rope, first = entry(model, ids)
+        found["emb"] = x = instead.get("emb", x)
+        def add(name: str, y: Array) -> None:
+            nonlocal x
+            found[name] = instead.get(name, y)
+            x = x + found[name]
+        for i, block in enumerate(model.blocks):
+            _, _, y = by_head(block.attn, block.norm1(x), rope, first)
+            for h in range(y.shape[1]): add(f"{i}.{h}", y[:, h])
+            if block.attn.o.bias: add(f"{i}.b", block.attn.o.b)
+            add(f"{i}.mlp", block.mlp(block.norm2(x)))
     if unknown := [name for name in instead if name not in found]:
         raise ValueError(f"this model has no parts {unknown}: choose from {', '.join(found)}")
     return found
@@ -78,11 +78,7 @@ def parts(model: GPT, ids: Array, instead: Mapping[str, Any] | None = None) -> d
 # %% ../nbs/39_inside.ipynb #39c00010
 def read_out(model: GPT, x: Array) -> Array:
     "Logits (..., V) of a residual stream (..., C): what the last norm and the head make of it"
-    mode = model.training
-    model.eval()
-    logits = model.head(model.norm(x))
-    model.train(mode)
-    return logits
+    with evaluating(model): return model.head(model.norm(x))
 
 def nats(logits: Array, y: Array) -> Array:
     "The loss of each prediction, (B, T), for logits (B, T, V) and targets (B, T); float64"
@@ -101,11 +97,7 @@ def logit_parts(model: GPT, found: Mapping[str, Array]) -> dict[str, Array]:
     scale = norm.g / xp.sqrt(row_mean(x, x) + norm.eps)      # (B, T, C)
     terms = {name: centre(y) * scale for name, y in found.items()}
     if isinstance(norm, LayerNorm): terms["norm.b"] = norm.b[None, None]
-    mode = model.training
-    model.eval()
-    logits = {name: model.head(y) for name, y in terms.items()}
-    model.train(mode)
-    return logits
+    with evaluating(model): return {name: model.head(y) for name, y in terms.items()}
 
 # %% ../nbs/39_inside.ipynb #39c0002d
 def resampled(rises: np.ndarray, draws: np.ndarray) -> np.ndarray:
@@ -163,10 +155,7 @@ def copying(config: GPTConfig, seed: int, steps: int, batch: int = 32, lr: float
 def copy_loss(model: GPT, ids: np.ndarray, period: np.ndarray) -> tuple[float, float]:
     """Mean nats for ids (B, T) as from `repeated`: of tokens that nothing tells, and of those that
     an earlier occurrence of the token before them tells"""
-    mode = model.training
-    model.eval()
-    lost = to_cpu(nats(model(ids[:, :-1]), xp.asarray(ids[:, 1:])))
-    model.train(mode)
+    with evaluating(model): lost = to_cpu(nats(model(ids[:, :-1]), xp.asarray(ids[:, 1:])))
     told = np.arange(ids.shape[1] - 1) >= period             # (B, T - 1)
     return float(lost[~told].mean()), float(lost[told].mean())
 

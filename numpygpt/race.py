@@ -5,12 +5,11 @@
 # %% auto #0
 __all__ = ['CLOCKS', 'SECONDS', 'PATIENCE', 'RECIPE', 'CLAIM', 'LOG', 'FAILED', 'LONGEST', 'T99', 'LEAST', 'GROUPS', 'BUSY',
            'leaderboard', 'bits_per_byte', 'processor_seconds', 'Race', 'stopwatch', 'falling', 'train_for', 'Result',
-           'Refused', 'race', 'digest', 'claim', 'margin', 'secret', 'claimed', 'shares', 'again', 'judged']
+           'Refused', 'race', 'claim', 'margin', 'secret', 'claimed', 'shares', 'again', 'judged']
 
 # %% ../nbs/40_capstone.ipynb #ace00003
 import ast
 import contextlib
-import hashlib
 import importlib
 import json
 import math
@@ -34,7 +33,7 @@ import numpy as np
 from .backend import to_cpu, usable_cores
 from .bpe import Tokenizer
 from .checkpoint import load, save
-from .course import stored
+from .course import digest, stored
 from .data import Dataset, load_text, split_text
 from .learn import Verdict
 from .replicas import Replicas
@@ -232,11 +231,6 @@ def race(folder: str | Path, seed: int, text: str, seconds: float = SECONDS, clo
 
 # %% ../nbs/40_capstone.ipynb #ace0000f
 CLAIM, LOG, FAILED, LONGEST = "claim.json", "log.md", "## What did not help", 20_000
-
-
-def digest(text: str) -> str:
-    "SHA-256 of a text, in hexadecimal"
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def claim(folder: str | Path, text: str, runs: Sequence[Result], seconds: float = SECONDS,

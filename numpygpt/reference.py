@@ -29,8 +29,8 @@ def course() -> tuple[Chapter, ...]:
 
 
 def slug(heading: str) -> str:
-    "The anchor of a heading, without its leading #"
-    return re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-")
+    "The anchor of a heading, without its leading #: pandoc's, and so Quarto's and the site's"
+    return re.sub(r"^[^a-z]+", "", re.sub(r"[^\w\-. ]", "", heading.lower()).replace(" ", "-"))
 
 
 @dataclass(frozen=True)
