@@ -22,7 +22,8 @@ class Memory:
 
     def __init__(self, flat: Flat) -> None:
         self.flat, self.t = flat, 0                          # t: steps taken
-        self.state: dict[str, Array] = {name: xp.zeros_like(flat.w) for name in self.names}
+        # zeros that take no memory until they change: a process forked before that has none of it
+        self.state: dict[str, Array] = {n: xp.zeros(len(flat), flat.w.dtype) for n in self.names}
 
     def named_state(self) -> dict[str, Array]:
         "The vectors as views in the shapes of the weights, by `m.<path>`"

@@ -324,3 +324,41 @@ def test_workers_are_as_many_as_the_limit_allows(monkeypatch):
     assert usable_cores() == core_limit()[0] >= 1
     monkeypatch.setattr(backend, "core_limit", lambda: (3, "quota"))
     assert Replicas(*parts()).workers == 3
+
+
+AVERAGES = """
+import os
+from pathlib import Path
+import numpy as np
+from numpygpt.module import Flat
+from numpygpt.optimizers import AdamW
+from numpygpt.replicas import Replicas
+from numpygpt.transformer import GPT, GPTConfig
+
+def resident(pid, array):
+    "Bytes that a process holds of the mapping in which the middle of an array of this one lies"
+    place, inside = array.ctypes.data + array.nbytes // 2, False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        first = line.split()[0]
+        if "-" in first:
+            start, stop = (int(x, 16) for x in first.split("-"))
+            inside = start <= place < stop
+        elif inside and first == "Rss:": return 1024 * int(line.split()[1])
+
+model = GPT(GPTConfig(vocab_size=400_000, context=4, n_layer=1, n_embd=16, n_head=4),
+            np.random.default_rng(1))
+flat = Flat(model)
+optimizer, ids = AdamW(flat), np.zeros((2, 4), int)
+with Replicas(model, flat, 2, "process") as replicas:
+    replicas.accumulate(ids, ids)
+    replicas.step(optimizer)
+    for pid in os.getpid(), replicas.crew.team.workers[0].pid:
+        print(sum(resident(pid, v) for v in optimizer.state.values()) / (2 * flat.w.nbytes))
+"""
+
+
+@linux
+def test_a_worker_holds_nothing_of_the_averages():     # in a process whose heap nothing has used
+    said = subprocess.run([sys.executable, "-c", AVERAGES], capture_output=True, text=True)
+    own, worker = map(float, said.stdout.split())
+    assert own > 0.9 and worker < 0.1
