@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from numpygpt import explore
-from numpygpt.explore import MOST, VIEW, Typed, page, panel, without_views
+from numpygpt.explore import MOST, VIEW, Placed, Typed, page, panel, watch, without_views
 
 
 def draw(a, b=0, c=0):
@@ -77,6 +77,51 @@ def test_a_panel_plays_its_first_quantity():
     play = box.children[0].children[1]
     play.value = 0
     assert 'alt="a 1, b' in box.children[-1].value
+
+
+def placed(a, at):
+    "A picture of 200 by 100 pixels that is all axes"
+    figure = plt.figure(figsize=(2, 1), layout="none")
+    figure.add_axes((0, 0, 1, 1), xlim=(0, 8), ylim=(0, 4)).plot(*at, "o")
+    return figure, f"a {a}, at {at}"
+
+
+POINTS = Placed([(1, 1), (2, 3), (7, 2)])
+
+
+def test_a_page_knows_where_its_points_lie():
+    found = page(explore.explore(placed, a=[1, 2], at=POINTS))
+    assert '{"i": 1, "spots": [[0.125, 0.75], [0.25, 0.25], [0.875, 0.5]]}' in found
+    assert "spots" not in page(explore.explore(draw, a=[1, 2]))
+
+
+def test_a_click_in_a_panel_takes_the_point_itself_and_keys_go_on_from_there():
+    asked = []
+    def seen(a, at):
+        asked.append(at)
+        return placed(a, at)
+    _, slider, place, picture = panel(explore.explore(seen, a=[1, 2], at=POINTS)).children
+    assert asked == [(2, 3)] and '<img onclick="' in picture.value
+    place.value = "0.5,0.25"                   # parts of width and height, from the upper left
+    place.value = "0.75,1.5"                   # below the axes
+    assert asked == [(2, 3), (4, 3), (6, 0)] and "at (6.0, 0.0)" in picture.value
+    assert slider.index == 0 and slider.options[1:] == tuple((str(p), p) for p in POINTS)
+    slider.index = 1
+    assert asked[-1] == (1, 1)
+    assert "onclick" not in panel(explore.explore(draw, a=[1, 2])).children[-1].value
+
+
+def test_what_is_watched_stays_in_one_place(monkeypatch):
+    class Place(list):
+        def update(self, shown): self.append(shown.data)
+    places = []
+    def display(shown, display_id):
+        places.append(Place([shown.data]))
+        return places[-1]
+    monkeypatch.setattr("IPython.display.display", display)
+    watch(draw(a) for a in (1, 2, 3))
+    assert [re.search("alt=.(a .)", shown)[1] for shown in places[0]] == ["a 1", "a 2", "a 3"]
+    assert len(places) == 1 and not plt.get_fignums()
 
 
 def test_views_are_dropped_and_pages_stay():
