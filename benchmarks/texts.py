@@ -43,12 +43,12 @@ def english(rng):
     parts = np.array([a + b + c for a in "b c d f g h l m n p r s t st tr sh".split()
                       for b in "a e i o u ea".split() for c in ("", "n", "r", "s", "t")])
     while True:
-        rank = rng.zipf(1.25, 200_000) % 10**12
+        rank, place = np.unique(rng.zipf(1.25, 200_000) % 10**12, return_inverse=True)
         digits = (rank[:, None] // len(parts) ** np.arange(4)) % len(parts)
-        words = ["".join(parts[d[:1 + n]]) for d, n in
-                 zip(digits, np.minimum(np.log(rank) / np.log(len(parts)), 3).astype(int))]
-        ends = rng.choice([" ", ". ", ", ", ".\n"], len(words), p=[.85, .08, .05, .02])
-        yield "".join(w + e for w, e in zip(words, ends))
+        kinds = np.array(["".join(parts[d[:1 + n]]) for d, n in zip(
+            digits, np.minimum(np.log(rank) / np.log(len(parts)), 3).astype(int))], object)
+        ends = rng.choice([" ", ". ", ", ", ".\n"], len(place), p=[.85, .08, .05, .02]).tolist()
+        yield "".join(w + e for w, e in zip(kinds[place].tolist(), ends))
 
 
 def chinese(rng):

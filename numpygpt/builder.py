@@ -36,7 +36,7 @@ from .corpus import (
     END, PIECE, TRAIN, VAL, Count, Encode, Recipe, Settings, Split, Survey, Table, batches, end_id,
     stream, survey, token_type)
 from .data import Dataset, read_tokens
-from .files import put, read_sealed, sealed, sha256
+from .files import Digest, put, read_sealed, sealed, sha256
 from .prefixes import learn_merges
 from .shards import INDEX, Shards, open_dataset, overlap
 from .texts import CORPORA, PACKED, Cuts, Part, cuts_of, sources
@@ -171,11 +171,12 @@ class Shelf:
         about = {"descr": self.kind.str, "fortran_order": False, "shape": (n,)}
         np.lib.format.write_array_header_1_0(head, about)
         parts: list[Any] = [head.getvalue(), *self.held[side]]
+        digest = Digest(hashlib.sha256())
+        digest.update(*parts)                                # while they are written
         put(self.folder / name, *parts)
-        h = hashlib.sha256()
-        for part in parts: h.update(part)
+        found = digest.done().hexdigest()
         self.index["shards"].append({"file": name, "part": SIDES[side], "tokens": n,
-                                     "sha256": h.hexdigest(), "piece": piece, "offset": offset})
+                                     "sha256": found, "piece": piece, "offset": offset})
         self.save()
         self.begin[side], self.files[side] = (piece, offset), self.files[side] + 1
         self.held[side], self.length[side] = [], 0
@@ -249,9 +250,9 @@ def build(names: Sequence[str | Path], out: str | Path, s: Settings = Settings()
           progress: bool = False, size: int = PIECE) -> dict[str, Any]:
     """Make a dataset in the folder `out` from sources, or go on with it; its index
 
-    `tokenizer` is given, or made as the settings say. `workers` processes encode; 0: one for each
-    core, where there is enough to do. With `strict`, what is no text is an error. `size` is that
-    of a piece, in characters. ValueError for what cannot be done, in one line."""
+    `tokenizer` is given, or made as the settings say. `workers` processes encode words and BPE;
+    0: one for each core, where there is enough to do. With `strict`, what is no text is an error.
+    `size` is that of a piece, in characters. ValueError for what cannot be done, in one line."""
     folder, files = Path(out), sources(names)
     fresh = not folder.exists()
     with keeping(folder):
@@ -307,7 +308,8 @@ def encode(found: Survey, split: Split, s: Settings, shelf: Shelf, tokenizer: To
             if shelf.wants(side, piece):
                 asked.append((side, piece))
                 yield some
-    with Crew(workers, "encode", tokenizer, end) as crew:
+    alone = isinstance(tokenizer, CharTokenizer)             # to carry a piece takes longer
+    with Crew(0 if alone else workers, "encode", tokenizer, end) as crew:
         for data in crew.map(wanted()): shelf.add(*asked.pop(0), data)
     for side in (TRAIN, VAL):
         if shelf.length[side]: shelf.write(side, 1 << 62, 0)

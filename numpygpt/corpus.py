@@ -24,6 +24,7 @@ import numpy as np
 
 from .bpe import PATTERN, BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, pre_tokens
 from .data import _token_type, split_text
+from .files import Digest
 from .prefixes import Prefixes, encode_words
 from .shards import held_out
 from .texts import _TOKEN, Cuts, NotText, Part, documents, pieces, spaced, spaces
@@ -93,7 +94,7 @@ class Settings:
 class Seen:
     "Size and hash of the bytes of a source while it is read; `bar` hears of every block"
     def __init__(self, bar: Callable[[int], Any]) -> None:
-        self.size, self.hash, self.bar = 0, hashlib.sha256(), bar
+        self.size, self.hash, self.bar = 0, Digest(hashlib.sha256()), bar
 
     def __call__(self, block: bytes) -> None:
         self.size += len(block)
@@ -101,29 +102,24 @@ class Seen:
         self.bar(len(block))
 
     def found(self, name: str) -> dict[str, Any]:
-        return {"name": name, "bytes": self.size, "sha256": self.hash.hexdigest()}
+        return {"name": name, "bytes": self.size, "sha256": self.hash.done().hexdigest()}
 
 
 def code_points(text: str) -> np.ndarray:
     "The numbers of the characters, (N,)"
-    if text.isascii(): return np.frombuffer(text.encode(), np.uint8)
     return np.frombuffer(text.encode("utf-32-le"), "<u4")
-
-
-def _bytes(data: bytes) -> set[int]:
-    "The values that occur: what a sample has is taken out, until nothing is left"
-    found: set[int] = set()
-    while data:
-        found |= set(data[:4096])
-        data = data.translate(None, bytes(found))
-    return found
 
 
 def letters(text: str) -> set[str]:
     "The characters that occur"
     if len(text) < 4096: return set(text)
-    if text.isascii(): return set(map(chr, _bytes(text.encode())))
-    return set(map(chr, np.flatnonzero(np.bincount(code_points(text))).tolist()))
+    if not text.isascii():
+        return set(map(chr, np.flatnonzero(np.bincount(code_points(text))).tolist()))
+    found, data = set[int](), text.encode()
+    while data:                 # what a sample has is taken out, until nothing is left
+        found |= set(data[:4096])
+        data = data.translate(None, bytes(found))
+    return set(map(chr, found))
 
 # %% ../nbs/corpus.ipynb #2755297c
 @dataclass
@@ -137,13 +133,13 @@ class Survey:
 
     def add(self, name: str, s: Settings, bar: Callable[[int], Any]) -> None:
         "Read a source; NotText where it is none, and nothing is added"
-        new = lambda: hashlib.blake2b(digest_size=8)
+        new = lambda: Digest(hashlib.blake2b(digest_size=8))
         seen, made, h, n, found = Seen(bar), array("Q"), new(), 0, set[str]()
         for text, ends in documents(name, s.documents, s.text_field, seen):
             h.update(text.encode())
             n += len(text)
             if s.tokenizer == "char": found |= letters(text)
-            if ends: made.append(int.from_bytes(h.digest(), "big")); h = new()
+            if ends: made.append(int.from_bytes(h.done().digest(), "big")); h = new()
         if not made: raise NotText(f"{name} is empty: give a file with text in it")
         self.sources.append(seen.found(name))
         self.digests.extend(made)
@@ -306,16 +302,22 @@ class Count:
 
 # %% ../nbs/corpus.ipynb #15a8155e
 class Chars:
-    "The bytes of a text's ids, by a table of all code points"
+    "The bytes of a text's ids, by a table of all code points; of ASCII, by one of all pairs"
     def __init__(self, tokenizer: CharTokenizer, kind: np.dtype) -> None:
-        self.tokenizer, self.kind, self.table = tokenizer, kind, np.full(0x110000, -1, np.int32)
+        self.tokenizer, self.kind, self.none = tokenizer, kind, np.iinfo(kind).max
+        self.table = np.full(0x110000, self.none, kind)
         for c, i in tokenizer.index.items():
             if len(c) == 1: self.table[ord(c)] = i
+        two = np.stack(np.meshgrid(*2 * [self.table[:256]]), -1)     # [second, first]
+        self.pairs = two.view(f"u{2 * kind.itemsize}").ravel()
 
     def __call__(self, text: str) -> bytes:
-        ids = self.table[code_points(text)]
-        if len(ids) and ids.min() < 0: self.tokenizer.encode(text)      # an error that says which
-        return ids.astype(self.kind).tobytes()
+        if text.isascii():
+            two = np.frombuffer(text.encode() + b"\0" * (len(text) % 2), "<u2")
+            ids = self.pairs.take(two, mode="clip").view(self.kind)[:len(text)]
+        else: ids = self.table.take(code_points(text), mode="clip")
+        if self.none in ids: self.tokenizer.encode(text)     # an error that says which
+        return ids.tobytes()
 
 
 class Words(dict):
@@ -378,11 +380,20 @@ def token_type(tokenizer: Tokenizer) -> np.dtype:
 class Encode:
     "Called with texts: the bytes of their ids, with the id `end`, if any, behind each document"
     def __init__(self, tokenizer: Tokenizer, end: int | None) -> None:
-        kind, make = token_type(tokenizer), dict[Any, Any]()
+        self.kind, make = token_type(tokenizer), dict[Any, Any]()
         make |= {CharTokenizer: Chars, WordTokenizer: Words, BPETokenizer: Stretches}
-        self.encode = make[type(tokenizer)](tokenizer, kind)
-        self.end = b"" if end is None else np.array(end, kind).tobytes()
+        self.encode = make[type(tokenizer)](tokenizer, self.kind)
+        self.end = np.array([] if end is None else [end], self.kind)
 
     def __call__(self, texts: Iterable[Part]) -> bytes:
+        if isinstance(self.encode, Chars): return self.together([*texts])
+        end = self.end.tobytes()
         return b"".join([b for text, ends in texts
-                         for b in (self.encode(text), self.end if ends else b"")])
+                         for b in (self.encode(text), end if ends else b"")])
+
+    def together(self, texts: list[Part]) -> bytes:
+        "The same by one call for all texts"
+        ids = self.encode("".join([text for text, _ in texts]))
+        if not len(self.end): return ids
+        ends = np.cumsum([len(text) for text, _ in texts])[[ends for _, ends in texts]]
+        return np.insert(np.frombuffer(ids, self.kind), ends, self.end).tobytes()

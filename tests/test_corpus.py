@@ -126,6 +126,19 @@ def test_one_text_has_the_ids_that_it_always_had(tmp_path, kind, size, workers):
     assert np.isclose(made.chars_per_token(), old.chars_per_token())
 
 
+def test_characters_are_looked_up_in_any_number_and_from_any_plane():
+    most = CharTokenizer([chr(i + 0x800 * (i >= 0xD800)) for i in range(1 << 16)])
+    assert most.encode("\U000107ff") == [(1 << 16) - 1]       # as large as two bytes allow
+    for tok, far in ((most, "\U000107ff"), (CharTokenizer.train(SAMPLE), "\U0001f642")):
+        for text in ("", "a", "ab", "ab7", far, "a—", "ab" + far):
+            for end in (None, 5):
+                made = np.frombuffer(Encode(tok, end)([(text, False), (text, True)] * 2), np.uint16)
+                assert made.tolist() == (tok.encode(text * 2) + [5] * (end == 5)) * 2
+    for text in ("?", "a?", "ab?", "—?", "ab\0"):
+        with pytest.raises(ValueError, match="is not among"):
+            Encode(CharTokenizer("ab—"), None)([(text, True)])
+
+
 # --- documents
 
 @pytest.mark.parametrize("kind", KINDS)
