@@ -11,7 +11,7 @@ help:
 	@echo "make train   train a small GPT on the embedded corpus, and let it write (under a minute)"
 	@echo "make test    set up and run the tests and the notebooks"
 	@echo "make lab     open JupyterLab on the chapters"
-	@echo "make docs    build the site into _docs"
+	@echo "make docs    write the README and build the site into _docs"
 	@echo "make slow    every notebook from a clean kernel, a run on real text, ranks under mpiexec, the wheel alone"
 	@echo "make parity  the tests against PyTorch and Hugging Face tokenizers"
 	@echo "make evidence  all three suites, with their outcomes stored for chapter 41"
@@ -49,6 +49,7 @@ lab: .venv/dev
 	$(BIN)/jupyter lab nbs/index.ipynb
 
 docs: .venv/dev
+	$(BIN)/python .ci/build_readme.py
 	$(BIN)/python .ci/build_docs.py
 
 parity: .venv/torch

@@ -1,6 +1,7 @@
 "Every notebook is clean, executed, cut small, and says what its figures show"
 import ast
 import copy
+import importlib.util
 import json
 import re
 import subprocess
@@ -57,11 +58,22 @@ def test_notebooks_are_clean():
         assert without_views(copy.deepcopy(nb)) == nb, f"{p.name}: run .ci/tidy.py on it"
 
 
+@each
+def test_what_is_documented_is_what_was_exported(path):
+    "`show_doc` in a kernel knows no lines of the module, and takes a name for another's"
+    spec = importlib.util.spec_from_file_location("tidy", NBS.parent / ".ci" / "tidy.py")
+    tidy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tidy)
+    now = json.loads(path.read_text(encoding="utf-8"))
+    assert json.loads(tidy.tidied(path)) == now, f"run .ci/tidy.py nbs/{path.name}"
+
+
 def test_chapters_are_numbered_and_titled():
+    "nbdev makes title and description of the first cell, and drops what else is in it"
     for path in NOTEBOOKS:
         first = nbformat.read(path, 4).cells[0]
-        says = f"{path.name} must begin with a title and a description"
-        assert re.match(r"# .+\n\n> .+", first.source), says
+        says = f"the first cell of {path.name} must be a title and a description"
+        assert re.fullmatch(r"# .+\n\n> .+", first.source), says
 
 
 @each
