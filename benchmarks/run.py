@@ -20,7 +20,7 @@ import cases                                                 # noqa: E402
 import machine                                               # noqa: E402
 from sides import alternate, peak                            # noqa: E402
 
-from numpygpt.attention import LONG                          # noqa: E402
+from numpygpt.attention import KEPT, LONG                    # noqa: E402
 from numpygpt.backend import use                             # noqa: E402
 from numpygpt.replicas import usable_cores                   # noqa: E402
 
@@ -117,11 +117,12 @@ def setting(name, o, m):
             "met": ours >= s.bound if more else ours <= s.bound, **facts}
 
 
-def predict(points, score, lanes):      # {"whole", "blocks"}: seconds for a score; of the shared
+def predict(points, score, lanes):      # {kind: seconds} for a score; lanes of the shared step
     """To each point of the scaling what one shared step and the time of a score foretell;
     and the straight line through the batches"""
     for name, p in points.items():
-        each = score["whole" if int(name.split("x")[0]) <= LONG else "blocks"]
+        T = int(name.split("x")[0])
+        each = score["whole" if T <= LONG else "blocks" if T <= KEPT else "twice"]
         rest = p["shared"] - p["shared scores"] * score["whole"] / lanes
         p["predicted"] = p["tokens"] * rest + p["scores"] * each / p["lanes"]
     size = np.array([int(name.split("x")[1]) for name in cases.SCALING["batch"]])

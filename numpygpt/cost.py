@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .attention import LONG, ROWS
+from .attention import KEPT, LONG, ROWS
 from .transformer import GPTConfig
 
 # %% ../nbs/23_cost.ipynb #b21d1c08
@@ -68,7 +68,7 @@ def step_products(config: GPTConfig, batch: int) -> int:
     """Floating-point operations of the matrix products that one training step of this package does
     on `batch` sequences: `step_flops`, where attention does not go in blocks"""
     T, each = config.context, 2 * batch * config.n_layer * config.n_embd
-    spared = 6 * T * T - 7 * pairs(config) if T > LONG else 0
+    spared = 6 * T * T - (7 if T > KEPT else 6) * pairs(config) if T > LONG else 0
     return step_flops(config, batch) - each * spared
 
 # %% ../nbs/23_cost.ipynb #b719aff2

@@ -114,10 +114,11 @@ def test_prediction(modules):
     names = dict.fromkeys(sum(modules.cases.SCALING.values(), []))
     points = {name: {"ours": 0.1 + 0.5 * int(name.split("x")[1]), "shared": 4.0, "tokens": 0.5,
                      "shared scores": 10, "scores": 40, "lanes": 1} for name in names}
-    points["512x3"] = {**points[next(iter(points))]}
-    fit = modules.run.predict(points, {"whole": 0.1, "blocks": 0.2}, 2)
+    points["512x3"], points["1536x3"] = ({**points[next(iter(points))]} for _ in range(2))
+    fit = modules.run.predict(points, {"whole": 0.1, "blocks": 0.2, "twice": 0.3}, 2)
     assert points[next(iter(names))]["predicted"] == pytest.approx(0.5 * (4 - 0.5) + 4)
     assert points["512x3"]["predicted"] == pytest.approx(0.5 * (4 - 0.5) + 8)
+    assert points["1536x3"]["predicted"] == pytest.approx(0.5 * (4 - 0.5) + 12)
     assert (fit["fixed"], fit["each"], fit["residual"]) == pytest.approx((0.1, 0.5, 0))
 
 

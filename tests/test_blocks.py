@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from numpygpt import attention, transformer
-from numpygpt.attention import (LONG, Attention, KVCache, attend, attend_blocks,
+from numpygpt.attention import (KEPT, LONG, ROWS, Attention, KVCache, attend, attend_blocks,
                                 attend_blocks_bwd, attend_bwd, attend_within, between, causal,
                                 reach, weights)
 from numpygpt.gradcheck import caught_by, certify, dot_test, wrongs
@@ -44,11 +44,13 @@ def slowly(S, window=None, first=None, is_causal=True):
     return seen
 
 
+@pytest.mark.parametrize("keep", [0, T])
 @pytest.mark.parametrize("rows", [1, 7, 128, 10_000])
 @pytest.mark.parametrize("S, G", [(T, 1), (T, 3), (T + 11, 2)])
 @pytest.mark.parametrize("how", HOW)
-def test_it_is_the_plain_version(how, S, G, rows, monkeypatch):
+def test_it_is_the_plain_version(how, S, G, rows, keep, monkeypatch):
     monkeypatch.setattr(attention, "ROWS", rows)
+    monkeypatch.setattr(attention, "KEPT", keep)
     (q, k, v), how = inputs(S, G), HOW[how]
     low, high = reach(T, S, **how)
     mask = between(low, high, S)
@@ -63,8 +65,11 @@ def test_it_is_the_plain_version(how, S, G, rows, monkeypatch):
         np.testing.assert_allclose(mine, whole, atol=1e-12)
 
 
+@pytest.mark.parametrize("keep", [0, T])
 @pytest.mark.parametrize("how", [h for h in HOW if h != "no mask"])
-def test_it_is_certified(how): assert certify(InBlocks(2, **HOW[how]), *inputs(), limit=4).ok
+def test_it_is_certified(how, keep, monkeypatch):
+    monkeypatch.setattr(attention, "KEPT", keep)
+    assert certify(InBlocks(2, **HOW[how]), *inputs(), limit=4).ok
 
 
 @pytest.mark.parametrize("mistake", wrongs(InBlocks), ids=lambda w: w.name)
@@ -74,10 +79,19 @@ def test_every_mistake_is_caught(mistake):
     assert caught_by(mistake.apply(layer), *inputs())["dot test"]
 
 
-@pytest.mark.parametrize("queries, kept", [(1, 4), (LONG, 4), (LONG + 1, 7)])
+@pytest.mark.parametrize("queries, kept", [(1, 4), (LONG, 4), (LONG + 1, 8)])
 def test_the_rule(queries, kept):
     q, k, v = N(1, 2, 2 * queries, 4), N(1, 2, queries, 4), N(1, 2, queries, 4)
     assert len(attend_within(q, k, v, queries)[1]) == kept
+
+
+@pytest.mark.parametrize("queries", [KEPT, KEPT + 1])
+def test_the_weights_wait_for_backward_up_to_so_many_queries(queries):
+    q, k, v = N(1, 1, 2 * queries, 4), N(1, 1, queries, 4), N(1, 1, queries, 4)
+    _, (*_, kept) = attend_within(q, k, v, queries)
+    n = ROWS // 2                                # queries of a block, two heads to a key
+    shapes = [a.shape for a in kept]
+    assert shapes == [(2 * n, i + n) for i in range(0, queries, n)] * (queries <= KEPT)
 
 
 def test_short_sequences_keep_their_bits():
