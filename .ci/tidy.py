@@ -1,7 +1,7 @@
 """Makes notebooks fit to keep: without the views of widgets, which live as long as one kernel, and
-without what nbdev takes out. Imports are collapsed in JupyterLab. What `show_doc` says is asked anew
-of the module that was exported: a kernel knows neither its lines nor whose a name is. Names of
-notebooks or folders, or none for all."""
+without what nbdev takes out; what was printed in pieces is in one. Imports are collapsed in
+JupyterLab. What `show_doc` says is asked anew of the module that was exported: a kernel knows
+neither its lines nor whose a name is. Names of notebooks or folders, or none for all."""
 import json
 import re
 import subprocess
@@ -29,11 +29,23 @@ def documented(source, module):
                    output_type="display_data")
 
 
+def joined(outputs):
+    "Outputs in which what a cell printed is one piece: how it was cut differs from run to run"
+    found = [{}]
+    for output in outputs:
+        kind = [(o.get("output_type"), o.get("name")) for o in (found[-1], output)]
+        if kind[0] == kind[1] and kind[0][0] == "stream":
+            text = "".join([*found[-1]["text"], *output["text"]])
+            found[-1] = found[-1] | {"text": text.splitlines(True)}
+        else: found.append(output)
+    return found[1:]
+
+
 def tidied(path):
     "The text of a notebook that is fit to keep"
     nb, module = without_views(json.loads(path.read_text(encoding="utf-8"))), Chapter(path).module
     for cell in (c for c in nb["cells"] if c["cell_type"] == "code"):
-        source = "".join(cell["source"])
+        source, cell["outputs"] = "".join(cell["source"]), joined(cell["outputs"])
         if fetches(source): cell["metadata"]["jupyter"] = {"source_hidden": True}
         if outputs := module and [*documented(source, module)]: cell["outputs"] = outputs
     return as_text(nb)
