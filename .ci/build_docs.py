@@ -19,7 +19,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from build_readme import CFG, NBS, ROOT, SITE, options, processed
-from numpygpt.course import parts
+from numpygpt.course import by_part
 from numpygpt.reference import anchors, test_index, tests_of
 
 OUT, WORK, BLOB = Path(CFG.doc_path), ROOT / "_proc", f"{CFG.git_url}/blob/{CFG.branch}"
@@ -30,27 +30,24 @@ CONF = dict(
     myst_heading_anchors=4, myst_heading_slug_func="numpygpt.reference.slug",
     myst_url_schemes={"http": None, "https": None, "site": "{{path}}#{{fragment}}"},
     nb_render_markdown_format="myst", nb_merge_streams=True, html_math_renderer="mathml",
-    html_static_path=[str(NBS / "styles.css"), str(NBS / "math.woff")], html_copy_source=False,
-    html_css_files=["styles.css"], html_show_sphinx=False,
-    pygments_style="github-light-high-contrast", html_theme_options=dict(top_of_page_buttons=[]),
+    html_static_path=[f"{NBS}/styles.css", f"{NBS}/math.woff"], html_css_files=["styles.css"],
+    html_copy_source=False, html_show_sphinx=False, pygments_style="github-light-high-contrast",
     copybutton_selector=".cell_input pre, .highlight-sh pre",
-    suppress_warnings=["mystnb.unknown_mime_type", "config.cache"])
-PAGES = {re.sub(r"^\d\d_", "", c.path.stem): (p, c) for p, found in parts().items() for c in found}
+    suppress_warnings=["config.cache", "mystnb.unknown_mime_type"])
+PAGES = {re.sub(r"^\d\d_", "", c.path.stem): (p, c) for p, cs in by_part().items() for c in cs}
 MATHML = {}                             # TeX between its dollars: MathML
 
 
 def linked(text):
     "Markdown with the links and headings that Sphinx takes"
-    text = re.sub(r"---\n+(\[source\]\(.*?\))\{.*\}\n+(#+ .*)\n", r"\2\n\n\1{.source}\n", text)
-    text = re.sub(r"---\n+(#+ )", r"\1", text)
+    text = re.sub(r"---\n+(\[source\]\(.*?\))?(\{.*\})?\n*(#+ .*)\n", r"\3\n\n\1{.source}\n", text)
     text = re.sub(rf"\]\((?:{re.escape(SITE)})?([\w.]+\.html[#)])", r"](site:\1", text)
     return re.sub(r"\]\((\d\d_)?([\w.]+\.ipynb)", r"](\2", text)
 
 
 def exported(app, cell, chapter):
     "The line over code that the package has: its anchors, where it lies, what proves it"
-    if not chapter.module: return ""
-    path = f"numpygpt/{chapter.module}.py"
+    path = f"numpygpt/{chapter.module or '__init__'}.py"
     above, mark, _ = (ROOT / path).read_text(encoding="utf-8").partition(f"#{cell['id']}\n")
     if not mark: return ""
     names = [n.name for n in ast.parse(cell["source"]).body if hasattr(n, "name")]
@@ -68,28 +65,32 @@ def exported(app, cell, chapter):
 def page(app, name, text):
     "A notebook as nbdev processes it, made what Sphinx takes"
     (part, chapter), cells = PAGES[name], []
-    add = lambda kind, source, **more: cells.append(
-        dict(cell_type=kind, source=source, metadata={}) | more)
+    stored = {c["id"]: c.get("outputs") for c in chapter.nb["cells"]}
+    add = lambda kind, **cell: cells.append({"cell_type": kind, "metadata": {}} | cell)
     for cell in processed(chapter.path):
         opts, source = options(cell["source"]) if cell["cell_type"] == "code" else ({}, "")
-        fold, hidden = opts.get("code-fold") is True and opts["code-summary"], "echo" in opts
-        texts = [o["data"] for o in cell.get("outputs", ()) if "text/markdown" in o.get("data", {})]
-        for data in texts: data["text/markdown"] = linked("".join(data["text/markdown"]))
-        if cell["cell_type"] == "markdown": add("markdown", linked(cell["source"]))
-        elif hidden and texts: add("markdown", "\n\n".join(d["text/markdown"] for d in texts))
+        fold = opts["code-summary"] if opts.get("code-fold") is True else ""
+        hidden = opts.get("echo") is False
+        # nbdev links the word `size` in a docstring to the first function of that name
+        outputs = stored[cell["id"]] if "show_doc(" in source else cell.get("outputs", ())
+        said = [o["data"] for o in outputs if "text/markdown" in o.get("data", {})]
+        for data in said: data["text/markdown"] = linked("".join(data["text/markdown"]))
+        if cell["cell_type"] == "markdown": add("markdown", source=linked(cell["source"]))
+        elif hidden and said: add("markdown", source="\n\n".join(d["text/markdown"] for d in said))
         elif fold == "Imports" == cells[-1]["metadata"].get("fold"):
             cells[-1]["source"] += "\n" + source
         else:
-            if fold != "Imports" and (line := exported(app, cell, chapter)): add("markdown", line)
+            above = fold != "Imports" and exported(app, cell, chapter)
+            if above: add("markdown", source=above)
             tag = "remove-input" if hidden else "hide-input" if fold else "shown"
-            look = dict(image=dict(alt=opts.get("fig-alt", "")), code_prompt_show=fold or "",
-                        code_prompt_hide=fold or "")
-            add("code", source, outputs=cell["outputs"], execution_count=None, metadata=dict(
+            look = dict(image={"alt": opts.get("fig-alt", "")},
+                        code_prompt_show=fold, code_prompt_hide=fold)
+            add("code", source=source, outputs=outputs, execution_count=None, metadata=dict(
                 tags=[*cell["metadata"].get("tags", ()), tag], mystnb=look, fold=fold))
     way = [part, *re.findall(r"^\d\d", chapter.path.stem), *chapter.takes.split("; ")[:1]]
     top = "\n\n{.crumbs}\n" + " · ".join(filter(None, way)) + "\n\n> "
     if name != "index": cells[0]["source"] = cells[0]["source"].replace("\n\n> ", top, 1)
-    else: add("markdown", "".join(map(tree, parts())))
+    else: add("markdown", source="".join(map(tree, by_part())))
     text[0] = json.dumps(chapter.nb | dict(cells=cells, nbformat_minor=4))
 
 

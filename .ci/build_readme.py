@@ -11,7 +11,7 @@ from nbdev.config import get_config
 from nbdev.doclinks import _build_modidx
 from nbdev.processors import FilterDefaults
 
-from numpygpt.course import parts
+from numpygpt.course import by_part
 
 CFG = get_config()
 CFG["skip_procs"] = "FrontmatterProc,add_show_docs,exec_show_docs,insert_warning"
@@ -57,7 +57,7 @@ def write_readme():
 
 def write_sidebar():
     found = [{"section": part, "contents": [{"href": c.path.name, "text": c.label} for c in cs]}
-             for part, cs in parts().items()]
+             for part, cs in by_part().items()]
     text = yaml.safe_dump({"website": {"sidebar": {"contents": found}}}, sort_keys=False,
                           allow_unicode=True)
     (NBS / "sidebar.yml").write_text(text, encoding="utf-8")
