@@ -45,8 +45,14 @@ train: .venv/core
 test: .venv/dev
 	$(ONE) $(BIN)/python -m pytest tests --ignore tests/parity --ignore tests/slow
 
-lab: .venv/dev
-	$(BIN)/jupyter lab nbs/index.ipynb
+# A workspace of its own: the contents of a chapter stand beside it.
+WORKSPACE := JUPYTERLAB_WORKSPACES_DIR=$(CURDIR)/.venv/lab
+.venv/lab: .ci/lab.json .venv/dev
+	$(WORKSPACE) $(BIN)/jupyter lab workspaces import .ci/lab.json
+	touch $@
+
+lab: .venv/lab
+	$(WORKSPACE) $(BIN)/jupyter lab nbs/index.ipynb
 
 docs: .venv/dev
 	$(BIN)/python .ci/build_readme.py
