@@ -60,10 +60,13 @@ def lab(tmp_path_factory):
     folders = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR",
                "JUPYTERLAB_WORKSPACES_DIR", "JUPYTERLAB_SETTINGS_DIR")
     env = {**os.environ, **{name: str(tmp_path_factory.mktemp("jupyter")) for name in folders}}
-    quiet = Path(env["JUPYTERLAB_SETTINGS_DIR"]) / "@jupyterlab" / "apputils-extension"
-    quiet.mkdir(parents=True)
-    (quiet / "notification.jupyterlab-settings").write_text(
-        '{"fetchNews": "false", "checkForUpdates": false, "doNotDisturbMode": true}')
+    quiet = '{"fetchNews": "false", "checkForUpdates": false, "doNotDisturbMode": true}'
+    whole = '{"windowingMode": "none"}'       # cells that are not in sight are on the page, too
+    for name, text in {"apputils-extension/notification": quiet,
+                       "notebook-extension/tracker": whole}.items():
+        path = Path(env["JUPYTERLAB_SETTINGS_DIR"], "@jupyterlab", f"{name}.jupyterlab-settings")
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
     command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root",
                "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}",
                "--IdentityProvider.token=t", f"--ServerApp.root_dir={folder / 'nbs'}",
