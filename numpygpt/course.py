@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PARTS', 'COPIED', 'NARROW', 'MIDDLE', 'WIDE', 'folder', 'stored', 'Chapter', 'by_part', 'chapters', 'contents',
            'bare', 'as_text', 'carry', 'digest', 'copied', 'copy_chapters', 'replace_text', 'real_or', 'prose',
-           'printed_digits', 'join_alt', 'fetches', 'fold_hidden', 'show_doc']
+           'printed_digits', 'join_alt', 'fetches', 'fold_hidden', 'lead_to_class', 'show_doc']
 
 # %% ../nbs/course.ipynb #a27a5041
 import ast
@@ -262,6 +262,14 @@ def fold_hidden(cell: Any) -> None:
     name = ("Imports" if fetches(rest) else
             "Solution and check" if "exercise" in cell.get("directives_", {}) else "Solution")
     cell["source"] = f'#| code-fold: true\n#| code-summary: "{name}"\n{rest}'
+
+# %% ../nbs/course.ipynb #751d06ed
+def lead_to_class(cell: Any) -> None:
+    "Links of a notebook's cell lead to the class of a method, to the page of a private name"
+    def led(text: str) -> str: return re.sub(r"(\.html)(?:#_[\w.]+|(#\w+)\.\w+)\)", r"\1\2)", text)
+    if cell["cell_type"] == "markdown" and cell.get("source"): cell["source"] = led(cell["source"])
+    for data in (output.get("data", {}) for output in cell.get("outputs", ())):
+        if text := data.get("text/markdown"): data["text/markdown"] = [*map(led, text)]
 
 # %% ../nbs/course.ipynb #633d8992
 def show_doc(thing: Any) -> None:

@@ -1,9 +1,11 @@
 """The reference is what the chapters, the modules and the tests say: nothing is missing, no link is
 dead, and what the pages show is what their cells would show now"""
 import contextlib
+import importlib.util
 import io
 import re
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +57,29 @@ def test_a_dead_link_is_seen():
     assert not R.dead(["07_layernorm.ipynb#rmsnorm", "07_layernorm.ipynb"])
     bad = ["07_layernorm.ipynb#rms-norm", "7_layernorm.ipynb", "formulas.ipynb#"]
     assert R.dead(bad) == bad[:2]
+
+
+def test_links_that_nbdev_makes_have_an_anchor_whoever_builds_the_site():
+    "A heading, a class or a function: what nbdev gives an anchor, with Quarto and with Sphinx"
+    root, seen = Path(__file__).resolve().parents[1], 0
+    spec = importlib.util.spec_from_file_location("readme", root / ".ci" / "build_readme.py")
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    page = lambda chapter: re.sub(r"^\d\d_", "", chapter.path.stem) + ".html"
+    there = {page(c): R.anchors()[c.path.name] for c in R.course()}
+    for c in (c for c in R.course() if c.module):
+        code = (root / "numpygpt" / f"{c.module}.py").read_text(encoding="utf-8")
+        names = re.findall(r"^(?:class|def) ([^\W_]\w*)", code, re.M)
+        there[page(c)] = there[page(c)] | {name.lower() for name in names}
+    for c in R.course():
+        for cell in build.processed(c.path):
+            data = [output.get("data", {}) for output in cell.get("outputs", ())]
+            text = cell["source"] if cell["cell_type"] == "markdown" else "\n".join(
+                "".join(d.get("text/markdown", "")) for d in data)
+            links = re.findall(r"\]\((?:http[^)]*/)?(\w+\.html)#([^)\s]+)\)", text)
+            assert all(anchor in there.get(name, [anchor]) for name, anchor in links), c.path.name
+            seen += len(links)
+    assert seen > 1000
 
 
 @pytest.mark.parametrize("stem", ("formulas", "papers"))
