@@ -21,7 +21,7 @@ import json, warnings
 from pathlib import Path
 from IPython.display import display
 import matplotlib.pyplot as plt
-from numpygpt.explore import Placed, Typed, panel, point_at
+from numpygpt.explore import Placed, Typed, panel, point_at, watch
 plt.switch_backend("agg")
 warnings.simplefilter("ignore")
 
@@ -48,9 +48,16 @@ def visits(shown):
 def live(i):
     "The widget that the last of its cells ends with"
     names = {"__name__": "__main__"}
-    for j, cell in enumerate(json.loads(Path(f"cells_{i}.json").read_text())): exec(compile(cell, f"{i}.{j}", "exec"), names)
+    for j, cell in enumerate(json.loads(Path(f"cells_{i}.json").read_text())):
+        exec(compile(cell, f"{i}.{j}", "exec"), names)
     display(panel(names["shown_here"]))
     Path(f"visits_{i}.json").write_text(json.dumps(visits(names["shown_here"])))
+
+def steps():
+    for i in range(3):
+        figure, ax = plt.subplots(figsize=(4, 1))
+        ax.plot([0, i])
+        yield figure, f"This is step {i} of a run."
 '''
 
 
@@ -144,6 +151,7 @@ def test_every_widget_stands_still_untrusted_and_moves_live(browser, lab):
     for i, (_, cells, html) in enumerate(found):
         (lab / "nbs" / f"cells_{i}.json").write_text(json.dumps(cells))
         made.append(nbformat.v4.new_code_cell(f"live({i})", outputs=html, execution_count=1))
+    made.append(nbformat.v4.new_code_cell("watch(steps())"))
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     whole = nbformat.v4.new_notebook(cells=made, metadata=kernel)
     nbformat.write(whole, lab / "nbs" / "widgets.ipynb")
@@ -174,6 +182,8 @@ def test_every_widget_stands_still_untrusted_and_moves_live(browser, lab):
             except AssertionError as e: raise AssertionError(f"{stem}, {name}, {act}: {e}") from e
             shot(page, f"live_{i}_{stem}_{name}_{act}")
             seen += 1
+    holds(page.locator("figure.explore").last, "This is step 2 of a run.")
+    assert not page.get_by_text("This is step 1 of a run.").count(), "it takes no place of its own"
     assert not errors
     print(f"{len(found)} widgets, {seen} pictures, by key and by mouse as by the plain function")
     page.close()
