@@ -1,11 +1,14 @@
 """`numpygpt data` beside Hugging Face's tokenizers: time, memory of all processes together, and how
 both grow with the text. Texts are made first, as many different words as real ones have.
 
-python benchmarks/texts.py [--mb 200] [--text english ...] [--kind bpe ...] [--vocab 4096]
-                           [--rounds 3] [--alone] [--folder DIR]
-prints a line of JSON for each run, and the ratios; --alone leaves the other side out."""
+python benchmarks/texts.py [--mb 200 ...] [--text english ...] [--kind bpe ...] [--vocab 4096]
+                           [--rounds 3] [--alone] [--folder DIR] [--store]
+prints a line of JSON for each side: medians, and the load of the machine before the first run. Of
+several sizes, each is measured in each round. --alone leaves the other side out; --store writes the
+lines to nbs/stored/texts.json, which chapter "Builder" shows, and keeps those of other runs."""
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +20,7 @@ from statistics import median
 
 import numpy as np
 
+STORED = Path(__file__).resolve().parents[1] / "nbs" / "stored" / "texts.json"
 THEIRS = """
 import json, sys
 import numpy as np
@@ -110,7 +114,7 @@ def run(command):
     process = subprocess.Popen(command, stdout=-3)
 
     def watch():
-        while not done.wait(0.05): peak[0] = max(peak[0], megabytes(process.pid))
+        while not done.wait(0.2): peak[0] = max(peak[0], megabytes(process.pid))
     watcher = threading.Thread(target=watch)
     watcher.start()
     before = processor()
@@ -127,45 +131,65 @@ def processor():
     return used.ru_utime + used.ru_stime
 
 
+def store(lines):
+    "Put lines in the place of those that were measured of the same before"
+    what = lambda line: [line[name] for name in ("text", "kind", "MB", "side")]
+    old = json.loads(STORED.read_text(encoding="utf-8")) if STORED.is_file() else []
+    kept = [line for line in old if what(line) not in map(what, lines)]
+    rows = ",\n".join(json.dumps(line) for line in sorted(kept + lines, key=what))
+    STORED.write_text(f"[{rows}]\n", encoding="utf-8", newline="")
+
+
+def medians(about, found):
+    "A line of what `run` gave in each round"
+    seconds, top, used = (median(column) for column in zip(*found))
+    return about | {"s": round(seconds, 1), "processor s": round(used, 1), "peak MB": round(top),
+                    "rounds": len(found)}
+
+
+def compare(o, folder, text, kind):
+    "Lines for a text of each size, measured in turn"
+    rows = {}
+    for mb in o.mb:
+        if not (path := folder / f"{text}-{mb:g}.txt").exists(): make(text, mb, path)
+    for n in range(o.rounds):
+        for mb in o.mb:
+            path = folder / f"{text}-{mb:g}.txt"
+            size = [] if kind == "char" else ["--vocab-size", str(o.vocab)]
+            ours = [Path(sys.executable).parent / "numpygpt", "data", path, "--out", folder / "out",
+                    "--tokenizer", kind, *size, "--workers", str(o.workers)]
+            theirs = [sys.executable, "-c", THEIRS, path, str(o.vocab)]
+            sides = {"ours": ours} | ({} if o.alone or kind != "bpe" else {"tokenizers": theirs})
+            for side, command in sides.items():
+                shutil.rmtree(folder / "out", ignore_errors=True)
+                load = round(os.getloadavg()[0], 1)
+                about, found = rows.setdefault((mb, side), (
+                    {"text": text, "kind": kind, "MB": round(mb), "side": side, "load": load}, []))
+                found.append(run([*map(str, command)]))
+                print(*about.values(), *found[-1], file=sys.stderr, flush=True)
+    return [medians(*row) for row in rows.values()]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mb", type=float, default=200)
+    parser.add_argument("--mb", type=float, nargs="+", default=[200])
     parser.add_argument("--text", nargs="+", default=["english", "chinese", "code", "dna"])
     parser.add_argument("--kind", nargs="+", default=["bpe"])
     parser.add_argument("--vocab", type=int, default=4096)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--alone", action="store_true")
+    parser.add_argument("--store", action="store_true")
     parser.add_argument("--folder", type=Path)
     o = parser.parse_args()
     folder = o.folder or Path(tempfile.mkdtemp())
     folder.mkdir(exist_ok=True)
     for text in o.text:
-        path = folder / f"{text}-{o.mb:g}.txt"
-        if not path.exists(): make(text, o.mb, path)
-        mb = path.stat().st_size / 1e6
         for kind in o.kind:
-            size = [] if kind == "char" else ["--vocab-size", str(o.vocab)]
-            ours = [Path(sys.executable).parent / "numpygpt", "data", path, "--out", folder / "out",
-                    "--tokenizer", kind, *size, "--workers", str(o.workers)]
-            theirs = [sys.executable, "-c", THEIRS, path, str(o.vocab)]
-            sides = {"ours": ours} | ({} if o.alone or kind != "bpe" else {"tokenizers": theirs})
-            rows = {side: [] for side in sides}
-            for _ in range(o.rounds):
-                for side, command in sides.items():
-                    shutil.rmtree(folder / "out", ignore_errors=True)
-                    rows[side].append(run([*map(str, command)]))
-            for side, found in rows.items():
-                seconds, top, used = (median(column) for column in zip(*found))
-                print(json.dumps({"text": text, "kind": kind, "side": side, "MB": round(mb),
-                                  "s": round(seconds, 1), "processor s": round(used, 1),
-                                  "MB/s": round(mb / seconds, 2), "peak MB": round(top)}),
-                      flush=True)
-            if len(rows) == 2:
-                ratios = [[a[i] / b[i] for a, b in zip(*rows.values())] for i in (0, 2)]
-                print(f"{text}, {kind}: ratio of times {median(ratios[0]):.2f}, of processor times "
-                      f"{median(ratios[1]):.2f}", flush=True)
+            lines = compare(o, folder, text, kind)
+            for line in lines: print(json.dumps(line), flush=True)
+            if o.store: store(lines)
     shutil.rmtree(folder / "out", ignore_errors=True)
     if not o.folder: shutil.rmtree(folder)
 
