@@ -54,7 +54,8 @@ def address(figure: Any) -> str:
 # %% ../nbs/explore.ipynb #e3b1000d
 def still(src: str, says: str, more: str = "", click: str = "") -> str:
     "A picture and what it says, as HTML; `more` is HTML that follows, `click` what a click does"
-    says, act = html.escape(says), f' onclick="{click}"' if click else ""
+    act = f' style="cursor: crosshair" onclick="{click}"' if click else ""
+    says = html.escape(says)
     return (f'<figure class="explore"><img{act} alt="{says}" src="{src}">'
             f"<figcaption>{says}</figcaption>{more}</figure>")
 

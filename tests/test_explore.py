@@ -101,7 +101,7 @@ def test_a_click_in_a_panel_takes_the_point_itself_and_keys_go_on_from_there():
         asked.append(at)
         return placed(a, at)
     _, slider, place, picture = panel(explore.explore(seen, a=[1, 2], at=POINTS)).children
-    assert asked == [(2, 3)] and '<img onclick="' in picture.value
+    assert asked == [(2, 3)] and '<img style="cursor: crosshair" onclick="' in picture.value
     place.value = "0.5,0.25"                   # parts of width and height, from the upper left
     place.value = "0.75,1.5"                   # below the axes
     assert asked == [(2, 3), (4, 3), (6, 0)] and "at (6.0, 0.0)" in picture.value
