@@ -149,7 +149,8 @@ def control(name: str, options: Sequence) -> Any:
         return ipywidgets.Combobox(options=options, value=middle, description=name,
                                    continuous_update=False)
     return ipywidgets.SelectionSlider(options=[(str(v), v) for v in options], value=middle,
-                                      description=name, continuous_update=False)
+                                      description=name, continuous_update=False,
+                                      layout={"width": "400px"})     # room for what is chosen
 
 # %% ../nbs/explore.ipynb #e3b10119
 CLICK = """const place = this.closest('.widget-vbox').querySelector('.explore-place input');
