@@ -36,7 +36,6 @@ ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {      # (value, value and s
 NORMS: dict[str, Callable[[int, float], Module]] = {"layernorm": LayerNorm, "rmsnorm": RMSNorm}
 POSITIONS = "rope", "learned", "sinusoidal", "none"
 
-# %% ../nbs/16_transformer.ipynb #16c0de0a
 def native(config: Any) -> None:
     "NumPy's numbers in a frozen dataclass become Python's, and lists, as from JSON, tuples"
     for name, value in [*vars(config).items()]:
