@@ -5,8 +5,10 @@ import re
 import subprocess
 import sys
 import threading
+from html import unescape
 
 import pytest
+from fontTools.ttLib import TTFont
 
 pytest.importorskip("playwright", reason="no Playwright: pages were not tried in a browser")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe: not tried")
@@ -115,6 +117,16 @@ def test_no_page_has_a_fault(browser, site):
     largest, slowest = (max(seen[k] or 0 for seen, _ in looks.values()) for k in ("bytes", "paint"))
     print(f"{len(pages)} pages, {len(WIDTHS)} widths, {len(SCHEMES)} themes; the largest takes "
           f"{largest / 1e6:.2f} MB, the slowest painted after {slowest:.0f} ms")
+
+
+def test_the_font_has_every_sign_of_the_formulas(site):
+    pages = "".join(path.read_text(encoding="utf-8") for path in DOCS.glob("*.html"))
+    seen = re.sub(r"(?s)<annotation.*?</annotation>", "", "".join(
+        re.findall(r"(?s)<math.*?</math>", pages)))
+    signs = set(unescape(re.sub(r"<[^>]*>", "", seen)))
+    missing = {s for s in signs if not s.isspace()}.difference(
+        map(chr, TTFont(ROOT / "nbs" / "math.woff").getBestCmap()))
+    assert len(signs) > 100 and not missing
 
 
 def test_the_first_tab_stop_leads_past_the_sidebar(browser, site):
