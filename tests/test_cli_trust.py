@@ -297,8 +297,9 @@ def test_a_reader_that_leaves_ends_a_sample_in_silence_and_no_run(here):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no Ctrl-C to one process")
 @pytest.mark.parametrize("words", ["sample --tokens 100000 --seed 1", "data - --out made"])
 def test_control_c_is_no_error(here, words):
-    started = subprocess.Popen([COMMAND, *words.split()], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    started = subprocess.Popen(           # a suite in the background would hand on that it is deaf
+        [COMMAND, *words.split()], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     if words.startswith("sample"): started.stdout.read(5)
     else:
         while not Path("made/stdin.txt").exists(): time.sleep(0.05)

@@ -119,9 +119,10 @@ def test_what_is_watched_stays_in_one_place(monkeypatch):
         places.append(Place([shown.data]))
         return places[-1]
     monkeypatch.setattr("IPython.display.display", display)
+    before = plt.get_fignums()
     watch(draw(a) for a in (1, 2, 3))
     assert [re.search("alt=.(a .)", shown)[1] for shown in places[0]] == ["a 1", "a 2", "a 3"]
-    assert len(places) == 1 and not plt.get_fignums()
+    assert len(places) == 1 and plt.get_fignums() == before
 
 
 def test_views_are_dropped_and_pages_stay():
