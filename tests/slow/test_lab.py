@@ -50,6 +50,7 @@ def test_contents_stand_beside_a_chapter(browser, lab, stem, heading):
 
 def test_make_opens_it_so():
     "The target uses this workspace, in a folder of the environment, and opens the index"
-    said = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True).stdout
+    said = subprocess.run(["make", "--no-print-directory", "-n", "lab"], cwd=ROOT,
+                          capture_output=True, text=True).stdout
     place = re.search(r"JUPYTERLAB_WORKSPACES_DIR=(\S+)", said)[1]
     assert place.startswith(str(ROOT / ".venv")) and said.rstrip().endswith("lab nbs/index.ipynb")
