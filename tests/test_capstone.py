@@ -82,7 +82,7 @@ def test_an_honest_claim_holds(honest):
 
 def test_a_claim_that_does_not_reproduce_is_refused(honest, tmp_path):
     runs = json.loads((honest / CLAIM).read_text())["runs"]
-    verdict = judged(copied(honest, tmp_path / "x", runs=[r | {"bits": r["bits"] - 2}
+    verdict = judged(copied(honest, tmp_path / "x", runs=[r | {"bits": r["bits"] - 0.5}
                                                           for r in runs]), TEXT)
     assert verdict.ok is False and "the claim does not hold" in verdict.text
 
