@@ -369,7 +369,7 @@ class Stretches:
         ids = encode_words(self.prefixes, [w.encode() for w in words])
         made = {w: np.asarray(row, self.kind).tobytes() for w, row in zip(words, ids)}
         for w, row in cut.items(): self.known[w] = b"".join(map(made.__getitem__, row))
-        self.size += sum(len(w) + 100 for w in new)
+        self.size += sum(2 * len(w) + 250 for w in new)
 
 # %% ../nbs/corpus.ipynb #b5274071
 def token_type(tokenizer: Tokenizer) -> np.dtype:

@@ -68,15 +68,16 @@ def step_products(config: GPTConfig, batch: int) -> int:
     """Floating-point operations of the matrix products that one training step of this package does
     on `batch` sequences: `step_flops`, where attention does not go in blocks"""
     T, each = config.context, 2 * batch * config.n_layer * config.n_embd
-    spared = 6 * T * T - (7 if T > KEPT else 6) * pairs(config) if T > LONG else 0
-    return step_flops(config, batch) - each * spared
+    if T <= LONG: return step_flops(config, batch)
+    made = 6 + (T > KEPT) + 2 * config.n_head / config.n_embd        # two columns of ones
+    return step_flops(config, batch) - round(each * (6 * T * T - made * pairs(config)))
 
 # %% ../nbs/23_cost.ipynb #b719aff2
 def step_passes(config: GPTConfig, batch: float, micro_batches: int) -> float:
     """Numbers read or written by the element-wise work of one training step on `batch` sequences,
     cut into `micro_batches`, of a model with layernorm, gelu and rope; without tanh and exp"""
     c, (C, F, HT, KD), H = config, widths(config), config.n_head
-    blocks = H * pairs(c) / c.context * (5 + 8 + 6 * C / H / ROWS)
+    blocks = H * pairs(c) / c.context * (3 + 6 * C / H / ROWS)
     scores = HT * (7 + 7) if c.context <= LONG else blocks
     layer = C * (20 + 34 + 18 + 3 + 11 + 13) + F * (3 + 33 + 3) + scores + KD * (9 + 11)
     weights = c.n_layer * (2 * C * (C + KD) + 2 * C * F) + 2 * c.vocab_size * C
