@@ -77,7 +77,7 @@ def step_passes(config: GPTConfig, batch: float, micro_batches: int) -> float:
     """Numbers read or written by the element-wise work of one training step on `batch` sequences,
     cut into `micro_batches`, of a model with layernorm, gelu and rope; without tanh and exp"""
     c, (C, F, HT, KD), H = config, widths(config), config.n_head
-    blocks = H * pairs(c) / c.context * (3 + 6 * C / H / ROWS)
+    blocks = H * pairs(c) / c.context * (3 + 6 * C / H / ROWS) + 3 * ROWS * KD * H / C + 15 * C
     scores = HT * (7 + 7) if c.context <= LONG else blocks
     layer = C * (20 + 34 + 18 + 3 + 11 + 13) + F * (3 + 33 + 3) + scores + KD * (9 + 11)
     weights = c.n_layer * (2 * C * (C + KD) + 2 * C * F) + 2 * c.vocab_size * C
