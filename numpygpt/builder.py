@@ -46,7 +46,7 @@ from .texts import CORPORA, PACKED, Cuts, Part, cuts_of, sources
 # %% ../nbs/builder.ipynb #19d60016
 def give_back() -> None:
     "Return memory that is free to the system, where the C library knows how (glibc)"
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
     if hasattr(libc, "malloc_trim"): libc.malloc_trim(0)
 
 

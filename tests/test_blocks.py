@@ -72,6 +72,20 @@ def test_it_is_certified(how, keep, monkeypatch):
     assert certify(InBlocks(2, **HOW[how]), *inputs(), limit=4).ok
 
 
+@pytest.mark.parametrize("keep", [0, T])
+def test_where_scores_are_large_the_largest_of_each_row_is_taken_off(keep, monkeypatch):
+    monkeypatch.setattr(attention, "KEPT", keep)
+    q, k, v = inputs()
+    for size, calm in ((1, True), (20, False)):
+        y, less = attend_blocks(size * q, k, v, T, *reach(T, T))
+        plain, kept = attend(size * q, k, v, T, causal(T))
+        assert (less[4] is None) == calm and np.abs(q @ k.swapaxes(-1, -2)).max() * 20 > 90
+        np.testing.assert_allclose(weights(*less), weights(*kept), atol=1e-12)
+        for mine, whole in zip((y, *attend_blocks_bwd(y, *less)), (plain, *attend_bwd(y, *kept))):
+            np.testing.assert_allclose(mine, whole, atol=1e-12 * size)
+    assert certify(InBlocks(2), 20 * q, k, v, limit=4).ok
+
+
 @pytest.mark.parametrize("mistake", wrongs(InBlocks), ids=lambda w: w.name)
 def test_every_mistake_is_caught(mistake):
     layer = InBlocks(2, 70, TEXTS)
