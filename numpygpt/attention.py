@@ -80,7 +80,7 @@ def attend_bwd(do: Array, q: Array, k: Array, v: Array, a: Array) -> tuple[Array
     return dq, dk, dv
 
 # %% ../nbs/09_attention.ipynb #09b10c02
-LONG, ROWS = 128, 128      # more queries than LONG go in blocks, each about ROWS rows of scores
+LONG, ROWS = 192, 128      # more queries than LONG go in blocks, each about ROWS rows of scores
 KEPT = 1024                # whose weights wait for backward, unless there are more queries
 
 def reach(T: int, S: int, window: int | None = None, first: Array | None = None,
@@ -138,8 +138,9 @@ def attend_blocks(q: Array, k: Array, v: Array, T: int, low: Array, high: Array,
     for at, rows, keys, edges in blocks(q, low, high):
         a, own = _scores(q[at][:, rows], k[at][keys], edges), l[at][:, rows]
         if m is not None:
-            m[at][:, rows] = unfold(a.real.max(-1, keepdims=True)[None, None], own.shape[1])[0, 0]
-            a -= m[at][:, rows].reshape(-1, 1)
+            top = a.real.max(-1, keepdims=True)
+            m[at][:, rows] = top.reshape(own.shape)
+            a -= top
         xp.exp(a, out=a)
         own[:] = (a @ one[keys]).reshape(own.shape)
         o[at][:, rows] = (a @ v[at][keys]).reshape(*own.shape[:2], -1) / own

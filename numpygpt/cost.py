@@ -16,6 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .attention import KEPT, LONG, ROWS
+from .builder import give_back
 from .transformer import GPTConfig
 
 # %% ../nbs/23_cost.ipynb #b21d1c08
@@ -77,7 +78,7 @@ def step_passes(config: GPTConfig, batch: float, micro_batches: int) -> float:
     """Numbers read or written by the element-wise work of one training step on `batch` sequences,
     cut into `micro_batches`, of a model with layernorm, gelu and rope; without tanh and exp"""
     c, (C, F, HT, KD), H = config, widths(config), config.n_head
-    blocks = H * pairs(c) / c.context * (3 + 6 * C / H / ROWS) + 3 * ROWS * KD * H / C + 15 * C
+    blocks = H * pairs(c) / c.context * (3 + 6 * C / H / ROWS) + 3 * ROWS * KD * H / C + 18 * C
     scores = HT * (7 + 7) if c.context <= LONG else blocks
     layer = C * (20 + 34 + 18 + 3 + 11 + 13) + F * (3 + 33 + 3) + scores + KD * (9 + 11)
     weights = c.n_layer * (2 * C * (C + KD) + 2 * C * F) + 2 * c.vocab_size * C
@@ -96,7 +97,7 @@ def hold_memory(on: bool = True) -> bool:
     libc.mallopt(M_MMAP_THRESHOLD, 1 << (30 if on else 25))
     libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1 if on else 1 << 26)
     libc.mallopt(M_TOP_PAD, 1 << (26 if on else 17))
-    if not on: libc.malloc_trim(0)
+    if not on: give_back()
     return True
 
 # %% ../nbs/23_cost.ipynb #c5df5a71
